@@ -1,0 +1,1 @@
+"""The `helix` command, one module a group of verbs."""

@@ -1,0 +1,1 @@
+"""The Dagster definitions: assets, partitions, checks, jobs, sensors and schedules."""

@@ -1,0 +1,1 @@
+"""Fourth stage: passages become vectors, each text once per generation."""

@@ -1,0 +1,1 @@
+"""First stage: files are found, fingerprinted, stored by content and sealed into import batches."""

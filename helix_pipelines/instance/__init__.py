@@ -1,0 +1,1 @@
+"""What runs around the stages: embedded services, the Dagster instance, and its supervisor."""

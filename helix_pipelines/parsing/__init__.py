@@ -1,0 +1,1 @@
+"""Second stage: one reader a format; all yield bounded chunks of `ParsedRow`."""

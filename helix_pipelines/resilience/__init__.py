@@ -1,0 +1,1 @@
+"""Errors that carry their verdict, retries, deadlines, and the engine for everything that calls out."""

@@ -1,0 +1,68 @@
+"""Every error of the product: a code to search for, a message that says what to do, and a verdict.
+
+The four verdicts on calls to the outside decide everything that follows a failure (retry, bisect, stop, wait);
+the others say who has to act: the person who handed over the file, the operator, or the caller.
+"""
+
+from __future__ import annotations
+
+
+class HelixError(Exception):
+    """Base class.
+
+    `code` is a stable identifier in capitals that documentation and the JSON output use; the message is for people and
+    says what to do next.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class ItemError(HelixError):
+    """One text or record of a request is refused (HTTP 400, 413, 422): isolate it, go on with the others."""
+
+
+class TransientError(HelixError):
+    """The service failed in a way that passes (408, 409, 425, 5xx, connection, timeout): retry later."""
+
+
+class LimitedError(HelixError):
+    """The service asked for patience (429). `retry_after` is seconds from now, or None where it did not say."""
+
+    def __init__(self, code: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(code, message)
+        self.retry_after = retry_after
+
+
+class GlobalError(HelixError):
+    """No request can succeed until an operator acts (401, 403, unknown model, quota): stop at once."""
+
+
+class FileRejectedError(HelixError):
+    """A file as a whole cannot be imported. It is recorded as rejected and never fails its neighbours."""
+
+
+class SetupError(HelixError):
+    """The deployment is not usable (port, disk, version, permission, setting); the message names the remedy."""
+
+
+class UsageError(HelixError):
+    """The caller asked for something that makes no sense; exit code 2 of the command line."""
+
+
+class FencedError(HelixError):
+    """Another worker owns the batch now; whatever this one was about to write is rolled back."""
+
+
+class PhaseError(HelixError):
+    """A phase of a batch failed. `recoverable` tells whether repeating it can help."""
+
+    def __init__(self, phase: str, code: str, message: str, *, recoverable: bool) -> None:
+        super().__init__(code, message)
+        self.phase = phase
+        self.recoverable = recoverable

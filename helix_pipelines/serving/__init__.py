@@ -1,0 +1,1 @@
+"""Last stage: hybrid search, indexes and the figures that show that nothing was lost."""

@@ -1,0 +1,1 @@
+"""Named SQL statements; `load(name)` reads one."""
