@@ -1,0 +1,137 @@
+"""Import batches: how one comes to be and how its state changes."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from helix_pipelines import __version__
+from helix_pipelines.resilience.errors import UsageError
+from helix_pipelines.storage.states import BatchState
+
+Mode = Literal["append", "sync"]
+SLUG_LENGTH = 40
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSettings:
+    """What a person may choose for a batch; stored with it, overridden from Dagster's launchpad."""
+
+    category_map: Mapping[str, str] = field(default_factory=dict)
+    """Category as files have it (case-insensitive) -> category as the knowledge base has it."""
+    default_category: str | None = None
+    """For rows without a category."""
+    drop_limit: float = 0.3
+    """`sync` stops if a larger share of a source's rows would vanish (0..1)."""
+    max_texts_per_request: int = 200
+    """Upper bound of an embedding request's size."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The form in which it is stored."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> BatchSettings:
+        """Read it back; keys of other versions are ignored."""
+        return cls(**{key: stored[key] for key in cls.__dataclass_fields__ if key in stored})
+
+
+@dataclass(frozen=True, slots=True)
+class FileRequest:
+    """One file to import: where it lies, which source it continues, and what was said about its form."""
+
+    path: str
+    collection: str
+    source: str
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    mode: Mode = "append"
+    encoding: str | None = None
+
+
+def partition_key(name: str, now: datetime) -> str:
+    """`YYYYMMDD-HHMMSS-<slug>-<8 hex>`; only `[a-z0-9-]`, as other characters break Dagster's UI."""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:SLUG_LENGTH].strip("-") or "batch"
+    return f"{now:%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(4)}"
+
+
+def create_batch(
+    connection: psycopg.Connection,
+    name: str,
+    files: Sequence[FileRequest],
+    settings: BatchSettings,
+    *,
+    state: BatchState | str = BatchState.QUEUED,
+) -> str:
+    """Record a batch with its files, in the order given, and return its partition key.
+
+    A `queued` batch goes to the end of the queue; the position is taken under a lock, so that it stays dense.
+    """
+    if not files:
+        raise UsageError("BATCH_EMPTY", "A batch needs at least one file.")
+    key = partition_key(name, datetime.now(UTC))
+    position = None
+    if state == BatchState.QUEUED:
+        connection.execute("SELECT pg_advisory_xact_lock(hashtext('helix.queue'))")
+        row = connection.execute("SELECT coalesce(max(position), 0) + 1 FROM helix.import_batch").fetchone()
+        position = row[0] if row else 1
+    batch = connection.execute(
+        "INSERT INTO helix.import_batch (partition_key, name, config, state, position)"
+        " VALUES (%s, %s, %s, %s, %s) RETURNING id",
+        [key, name, Jsonb(settings.to_json()), str(state), position],
+    ).fetchone()
+    assert batch is not None
+    for file in files:
+        _add_file(connection, batch[0], file)
+    connection.execute(
+        "INSERT INTO helix.event (kind, batch_id, payload) VALUES ('batch.created', %s, %s)",
+        [batch[0], Jsonb({"batch": key, "files": len(files)})],
+    )
+    return key
+
+
+def set_batch_state(
+    connection: psycopg.Connection, key: str, state: BatchState | str, *, error: Mapping[str, Any] | None = None
+) -> None:
+    """Move a batch; PostgreSQL refuses what the transition table does not allow. Only `queued` keeps a position."""
+    connection.execute(
+        """
+        UPDATE helix.import_batch
+        SET state = %(state)s, error = %(error)s,
+            position = CASE WHEN %(state)s = 'queued' THEN position END,
+            launched_at = CASE WHEN %(state)s = 'launched' THEN now() ELSE launched_at END,
+            finished_at = CASE WHEN %(state)s IN ('done', 'error', 'cancelled') THEN now() END
+        WHERE partition_key = %(key)s
+        """,
+        {"key": key, "state": str(state), "error": Jsonb(dict(error)) if error else None},
+    )
+
+
+def _add_file(connection: psycopg.Connection, batch_id: int, file: FileRequest) -> None:
+    collection = _named(connection, "collection", "name", [file.collection])
+    source = _named(connection, "source", "collection_id, name", [collection, file.source])
+    connection.execute(
+        "INSERT INTO helix.import_job (batch_id, source_id, path, mapping, encoding, mode, pipeline_version)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        [batch_id, source, file.path, Jsonb(dict(file.mapping)), file.encoding, file.mode, __version__],
+    )
+
+
+def _named(connection: psycopg.Connection, table: str, columns: str, values: list[Any]) -> int:
+    """The id of the row with this natural key, made if it is new."""
+    marks = ", ".join(["%s"] * len(values))
+    where = f"({columns}) = ({marks})"
+    found = connection.execute(f"SELECT id FROM helix.{table} WHERE {where}", values).fetchone()
+    if found is None:
+        connection.execute(
+            f"INSERT INTO helix.{table} ({columns}) VALUES ({marks}) ON CONFLICT DO NOTHING", values
+        )
+        found = connection.execute(f"SELECT id FROM helix.{table} WHERE {where}", values).fetchone()
+    assert found is not None
+    return int(found[0])

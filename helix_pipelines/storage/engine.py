@@ -1,0 +1,67 @@
+"""Connections to PostgreSQL: SQLAlchemy's pool hands out psycopg connections, whose COPY and server-side types the stages use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import psycopg
+from sqlalchemy import create_engine
+
+from helix_pipelines.settings import Settings
+from helix_pipelines.storage.schema import sqlalchemy_url
+
+
+class Database:
+    """A pool of connections to one database.
+
+    Connections of a deployment are processes x (pool_size + max_overflow), so both are small. A pooled connection is tested before use
+    (pre-ping) and replaced after `pool_recycle` seconds, as firewalls drop idle ones.
+    """
+
+    def __init__(
+        self, url: str, *, pool_size: int = 2, max_overflow: int = 3, pool_timeout: float = 30, pool_recycle: int = 1800
+    ) -> None:
+        self.url = url
+        self._engine = create_engine(
+            sqlalchemy_url(url),
+            pool_size=pool_size,
+            max_overflow=max_overflow,
+            pool_timeout=pool_timeout,
+            pool_recycle=pool_recycle,
+            pool_pre_ping=True,
+            connect_args={"application_name": "helix", "connect_timeout": 10},
+        )
+
+    @classmethod
+    def from_settings(cls, url: str, settings: Settings) -> Database:
+        """The pool as the `HELIX_DATABASE_*` settings size it."""
+        return cls(
+            url,
+            pool_size=settings.database_pool_size,
+            max_overflow=settings.database_max_overflow,
+            pool_timeout=settings.database_pool_timeout,
+            pool_recycle=settings.database_pool_recycle,
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[psycopg.Connection]:
+        """One transaction on one connection: committed at the end of the block, rolled back if it raises."""
+        pooled = self._engine.raw_connection()
+        connection = cast("psycopg.Connection", pooled.driver_connection)
+        try:
+            yield connection
+            connection.commit()
+        except BaseException:
+            if connection.closed or connection.broken:
+                pooled.invalidate()
+            else:
+                connection.rollback()
+            raise
+        finally:
+            pooled.close()
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        self._engine.dispose()
