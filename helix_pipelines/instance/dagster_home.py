@@ -1,0 +1,83 @@
+"""Dagster's instance folder, `HELIX_HOME/dagster`, made from the readable originals `dagster.yaml` and `workspace.yaml`.
+
+No Dagster import here: `helix import` prepares the folder and leaves the import of Dagster to the process of the run.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from helix_pipelines.resilience.errors import SetupError
+from helix_pipelines.settings import Settings
+from helix_pipelines.storage.schema import sqlalchemy_url
+
+INSTANCE_FILES = ("dagster.yaml", "workspace.yaml")
+PACKAGE = Path(__file__).resolve().parent.parent
+ORIGINALS = (PACKAGE.parent, PACKAGE / "instance")
+"""Where the originals are: at the top of a checkout, inside the package where it was installed from a wheel."""
+
+
+def dagster_folder(settings: Settings) -> Path:
+    """The value of DAGSTER_HOME: absolute, as Dagster refuses anything else."""
+    return settings.home.absolute() / "dagster"
+
+
+def prepare_dagster_home(settings: Settings, database_url: str) -> Path:
+    """Bring the instance folder up to date with the originals and return it.
+
+    Safe while other processes read it or do the same: a file is replaced whole, and only when it differs. Only the owner
+    can read the folder, as Dagster keeps the output of runs in it. `database_url` never reaches the disk: the files name
+    the environment variables that `dagster_environment` sets.
+
+    Raises SetupError: DAGSTER_FILES_MISSING, or DATABASE_URL_INVALID for a URL that Dagster could not use.
+    """
+    sqlalchemy_url(database_url, "psycopg2")
+    home = dagster_folder(settings)
+    home.mkdir(parents=True, exist_ok=True)
+    home.chmod(0o700)
+    for name in INSTANCE_FILES:
+        _replace_if_changed(home / name, _original(name).read_bytes())
+    return home
+
+
+def dagster_environment(settings: Settings, database_url: str) -> dict[str, str]:
+    """What a Dagster process needs on top of the inherited environment.
+
+    The variable HELIX_DATABASE_URL is set only where the deployment has a database of its own. With the embedded one a child
+    has to find it through HELIX_HOME: that way it takes its share of the server's lock, and the server outlives whoever
+    started it for as long as a run uses it.
+    """
+    environment = {
+        "DAGSTER_HOME": str(dagster_folder(settings)),
+        "HELIX_DAGSTER_DATABASE_URL": sqlalchemy_url(database_url, "psycopg2"),
+        "HELIX_HOME": str(settings.home.absolute()),
+        "HELIX_INBOX": str(settings.inbox_dir.absolute()),
+    }
+    if settings.database_url is not None:
+        environment["HELIX_DATABASE_URL"] = settings.database_url.reveal()
+    return environment
+
+
+def _original(name: str) -> Path:
+    for folder in ORIGINALS:
+        if (folder / name).is_file():
+            return folder / name
+    places = " or ".join(str(folder) for folder in ORIGINALS)
+    raise SetupError(
+        "DAGSTER_FILES_MISSING", f"{name} is neither in {places}: the installation is incomplete, install it again."
+    )
+
+
+def _replace_if_changed(path: Path, content: bytes) -> None:
+    if path.is_file() and path.read_bytes() == content:
+        return
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # made with mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
