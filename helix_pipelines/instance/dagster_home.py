@@ -1,4 +1,4 @@
-"""Dagster's instance folder, `HELIX_HOME/dagster`, made from the readable originals `dagster.yaml` and `workspace.yaml`.
+"""Dagster's instance folder, `HELIX_HOME/dagster`, made from the readable `dagster.yaml` and `workspace.yaml`.
 
 No Dagster import here: `helix import` prepares the folder and leaves the import of Dagster to the process of the run.
 """
@@ -27,9 +27,9 @@ def dagster_folder(settings: Settings) -> Path:
 def prepare_dagster_home(settings: Settings, database_url: str) -> Path:
     """Bring the instance folder up to date with the originals and return it.
 
-    Safe while other processes read it or do the same: a file is replaced whole, and only when it differs. Only the owner
-    can read the folder, as Dagster keeps the output of runs in it. `database_url` never reaches the disk: the files name
-    the environment variables that `dagster_environment` sets.
+    Safe while other processes read it or do the same: a file is replaced whole, and only when it differs. Only the
+    owner can read the folder, as Dagster keeps the output of runs in it. `database_url` never reaches the disk: the
+    files name the environment variables that `dagster_environment` sets.
 
     Raises SetupError: DAGSTER_FILES_MISSING, or DATABASE_URL_INVALID for a URL that Dagster could not use.
     """
@@ -45,9 +45,9 @@ def prepare_dagster_home(settings: Settings, database_url: str) -> Path:
 def dagster_environment(settings: Settings, database_url: str) -> dict[str, str]:
     """What a Dagster process needs on top of the inherited environment.
 
-    The variable HELIX_DATABASE_URL is set only where the deployment has a database of its own. With the embedded one a child
-    has to find it through HELIX_HOME: that way it takes its share of the server's lock, and the server outlives whoever
-    started it for as long as a run uses it.
+    The variable HELIX_DATABASE_URL is set only where the deployment has a database of its own. With the embedded one a
+    child has to find it through HELIX_HOME: that way it takes its share of the server's lock, and the server outlives
+    whoever started it for as long as a run uses it.
     """
     environment = {
         "DAGSTER_HOME": str(dagster_folder(settings)),

@@ -57,7 +57,7 @@ def test_the_password_of_the_database_stays_out_of_the_files(tmp_path: Path, ori
 
 def test_missing_originals_name_both_places(tmp_path: Path, originals: Path) -> None:
     (originals / "workspace.yaml").unlink()
-    with pytest.raises(SetupError, match="workspace.yaml is neither in .*nowhere or .*originals") as caught:
+    with pytest.raises(SetupError, match=r"workspace\.yaml is neither in .*nowhere or .*originals") as caught:
         prepare_dagster_home(Settings(home=tmp_path / "home"), URL)
     assert caught.value.code == "DAGSTER_FILES_MISSING"
 
