@@ -1,0 +1,71 @@
+# `make` lists the targets. Every one that needs the environment sets it up first, once per change of the lock file.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+EXAMPLES := examples/support_faq.csv examples/error_codes.jsonl examples/policies.json
+
+# 5 is pytest's exit code for "no test matches".
+any_test_marked = $(BIN)/pytest -m $(1) --collect-only -qq >/dev/null 2>&1; [ $$? -ne 5 ]
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-system campaign check format lock clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## create .venv from requirements.lock
+	@$(BIN)/python -m compileall -q helix_pipelines # bytecode for a quick start, whatever PYTHONDONTWRITEBYTECODE says
+
+$(INSTALLED): requirements.lock pyproject.toml setup.py
+	@[ -x $(BIN)/pip ] || .ci/make-venv "$(PYTHON)" $(VENV)
+	@echo "Installing the locked packages into $(VENV) (once, 1-2 minutes) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## import the example files of three formats, then search them
+	$(BIN)/helix import $(EXAMPLES) --collection demo
+	$(BIN)/helix search "I can't remember my password any more" -k 3 --collection demo
+	$(BIN)/helix search "what does HX-4102 mean?" -k 3 --collection demo
+	$(BIN)/helix search "Wie viele Urlaubstage habe ich im Jahr?" -k 3 --collection demo
+	$(BIN)/helix status
+
+test: setup ## the tests, with the coverage floor
+	$(BIN)/pytest --cov --cov-report=term
+
+test-system: setup ## the tests that need root and Debian packages (a browser)
+	@if ! { $(call any_test_marked,system); }; then echo "No test is marked system."; exit 0; fi; \
+	if [ "$$(id -u)" -ne 0 ]; then echo "make test-system installs Debian packages: run it as root." >&2; exit 1; fi; \
+	set -e; \
+	if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; then \
+		apt-get update -qq; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium chromium-driver; \
+	fi; \
+	$(BIN)/pytest -m system
+
+campaign: setup ## long kill, fuzz and soak runs
+	@if ! { $(call any_test_marked,campaign); }; then echo "No test is marked campaign."; exit 0; fi; \
+	$(BIN)/pytest -m campaign --timeout=0
+
+check: setup ## format, lint, types, Dagster's definitions, then the tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/dagster definitions validate -w workspace.yaml
+	$(MAKE) --no-print-directory test
+
+format: setup ## format the code and apply the linter's safe fixes
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+lock: setup ## write requirements.lock anew from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+		--no-strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make lock" --quiet --output-file requirements.lock
+
+clean: ## remove the environment and caches; the data in var/ stays
+	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find helix_pipelines helix_pipelines_tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
