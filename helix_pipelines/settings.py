@@ -69,6 +69,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     inbox_stable_seconds: Annotated[float, Meta(ge=0)] = 5.0
     inbox_batch_files: Positive = 500
     inbox_batch_bytes: Positive = 256 * 1024 * 1024
+    inbox_batch_age: Annotated[float, Meta(ge=0)] = 10.0
+    max_running_batches: Positive = 2
     max_file_bytes: Positive = 4 * 1024**3
     max_expanded_bytes: Positive = 8 * 1024**3
     max_expansion_ratio: Positive = 200
