@@ -21,9 +21,9 @@ setup: $(INSTALLED) ## create .venv from requirements.lock
 
 $(INSTALLED): requirements.lock pyproject.toml setup.py
 	@[ -x $(BIN)/pip ] || .ci/make-venv "$(PYTHON)" $(VENV)
-	@echo "Installing the locked packages into $(VENV) (once, 1-2 minutes) ..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements.lock
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "Installing the locked packages into $(VENV) (once per lock file, 1-3 minutes) ..."
+	@$(BIN)/pip install -qq --disable-pip-version-check --only-binary :all: --require-hashes -r requirements.lock
+	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: setup ## import the example files of three formats, then search them
