@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import traceback
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
 import structlog
+from psycopg.types.json import Jsonb
 
 from helix_pipelines.resilience.errors import FencedError, HelixError
 from helix_pipelines.storage.batches import BatchSettings
@@ -36,12 +37,15 @@ class Lease:
     batch_id: int
     token: uuid.UUID
 
-    def fence(self, connection: psycopg.Connection) -> None:
-        """Prolong the lease as the last statement before a commit; raises FencedError if another run has taken it."""
+    def fence(self, connection: psycopg.Connection, counters: Mapping[str, int] | None = None) -> None:
+        """Prolong the lease and note progress, as the last statement before a commit.
+
+        Raises FencedError if another run has taken the batch: the caller's transaction must not be committed.
+        """
         held = connection.execute(
-            "UPDATE helix.import_batch SET lease_expires_at = clock_timestamp() + make_interval(secs => %s)"
-            " WHERE id = %s AND lease_token = %s",
-            [LEASE_SECONDS, self.batch_id, self.token],
+            "UPDATE helix.import_batch SET lease_expires_at = clock_timestamp() + make_interval(secs => %s),"
+            " counters = counters || %s WHERE id = %s AND lease_token = %s",
+            [LEASE_SECONDS, Jsonb(dict(counters or {})), self.batch_id, self.token],
         )
         if held.rowcount == 0:
             raise FencedError("LEASE_LOST", "Another run has taken over this batch; this one ends without writing.")
@@ -72,7 +76,7 @@ def phase(database: Database, partition_key: str, run_id: str, name: str) -> Ite
     try:
         yield work
     except BaseException as error:
-        _book_failure(database, attempt, error)
+        _book_failure(database, work.lease, attempt, error)
         raise
     else:
         with database.transaction() as connection:
@@ -119,7 +123,8 @@ def _beat(database: Database, lease: Lease, stop: threading.Event) -> None:
             log.exception("heartbeat_failed", batch=lease.batch_id)
 
 
-def _book_failure(database: Database, attempt: int, error: BaseException) -> None:
+def _book_failure(database: Database, lease: Lease, attempt: int, error: BaseException) -> None:
+    """Record why the phase ended and let go of the batch, so that a re-execution need not wait for the lease to lapse."""
     code = error.code if isinstance(error, HelixError) else type(error).__name__
     try:
         with database.transaction() as connection:
@@ -127,6 +132,10 @@ def _book_failure(database: Database, attempt: int, error: BaseException) -> Non
                 "UPDATE helix.phase_run SET state = 'failed', finished_at = clock_timestamp(), error_code = %s, error = %s"
                 " WHERE id = %s",
                 [code, "".join(traceback.format_exception(error)), attempt],
+            )
+            connection.execute(
+                "UPDATE helix.import_batch SET lease_expires_at = clock_timestamp() WHERE id = %s AND lease_token = %s",
+                [lease.batch_id, lease.token],
             )
     except Exception:
         log.exception("phase_failure_not_booked", code=code)

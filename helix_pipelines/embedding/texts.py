@@ -1,0 +1,147 @@
+"""Which texts of a batch have to be embedded: its pairs are cut into passages, and unknown texts are claimed."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from time import monotonic, sleep
+
+import psycopg
+
+from helix_pipelines.embedding.generations import Generation
+from helix_pipelines.embedding.passages import passages, text_hash
+from helix_pipelines.resilience.errors import PhaseError
+from helix_pipelines.storage.engine import Database
+from helix_pipelines.storage.imports import ImportJob
+from helix_pipelines.storage.leases import BatchWork
+from helix_pipelines.storage.queries import load
+from helix_pipelines.storage.transactions import run_chunk
+
+WINDOW_ROWS = 4_000
+"""Ledger lines looked at in one transaction: some tens of milliseconds, and at most a few MB of text in memory."""
+CLAIM_SECONDS = 900
+"""A claim lapses after this even if its holder lives: nobody sits on a text for a quarter of an hour."""
+POLL_SECONDS = 0.5
+"""Between looks at texts that another living run has claimed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text to embed, its key, and the import that pays for it."""
+
+    hash: uuid.UUID
+    body: str
+    import_id: int
+
+
+class PendingTexts:
+    """All texts that a batch still needs, claimed for this run as they are handed out.
+
+    New pairs come first, file by file and window by window; then what earlier runs left pending; at last texts that other
+    runs have claimed are waited for, up to `patience` seconds without any progress.
+    """
+
+    def __init__(
+        self, database: Database, batch: BatchWork, imports: Sequence[ImportJob], generation: Generation, patience: float
+    ) -> None:
+        self._database = database
+        self._batch = batch
+        self._imports = imports
+        self._generation = generation
+        self._patience = patience
+        self._in_hand: set[uuid.UUID] = set()
+
+    def settle(self, texts: Sequence[Text]) -> None:
+        """Texts that have been stored are not in hand any more."""
+        self._in_hand.difference_update(text.hash for text in texts)
+
+    def __iter__(self) -> Iterator[list[Text]]:
+        for job in self._imports:
+            for first in range(1, job.rows_read + 1, WINDOW_ROWS):
+                yield self._take(run_chunk(self._database, partial(self._open_window, job=job, first=first)))
+        waited_since: float | None = None
+        while True:
+            claimed = run_chunk(self._database, self._claim_pending)
+            if claimed:
+                waited_since = None
+                yield self._take(claimed)
+            elif self._in_hand or not run_chunk(self._database, self._count_pending):
+                return
+            else:
+                waited_since = waited_since or monotonic()
+                if monotonic() - waited_since > self._patience:
+                    raise PhaseError(
+                        "embedding",
+                        "TEXTS_HELD_ELSEWHERE",
+                        "Texts of this batch are claimed by another run that does not finish them; look at the running batches.",
+                        recoverable=True,
+                    )
+                sleep(POLL_SECONDS)
+
+    def _take(self, texts: list[Text]) -> list[Text]:
+        self._in_hand.update(text.hash for text in texts)
+        return texts
+
+    def _open_window(self, connection: psycopg.Connection, *, job: ImportJob, first: int) -> list[Text]:
+        """Cut the window's new pairs into passages, claim unknown texts, serve pairs whose texts are all known."""
+        recipe = self._generation.recipe
+        window = {"ledger": job.ledger_id, "first": first, "last": first + WINDOW_ROWS - 1, "recipe": recipe}
+        units = [
+            (pair, ordinal, text_hash(body), body)
+            for pair, question, answer in connection.execute(load("open_passages"), window)
+            for ordinal, body in enumerate(passages(question, answer, recipe))
+        ]
+        bodies = {key: body for _, _, key, body in units}
+        claimed: list[Text] = []
+        if units:
+            pairs, ordinals, keys, texts = (list(column) for column in zip(*units, strict=True))
+            connection.execute(
+                "INSERT INTO helix.passage (pair_id, recipe, ordinal, text_hash, body)"
+                " SELECT u.pair, %s, u.ordinal, u.text_hash, u.body"
+                " FROM unnest(%s::bigint[], %s::smallint[], %s::uuid[], %s::text[])"
+                " AS u(pair, ordinal, text_hash, body)"
+                " ON CONFLICT DO NOTHING",
+                [recipe, pairs, ordinals, keys, texts],
+            )
+            fresh = connection.execute(load("claim_new_texts"), {**self._claim(), "job": job.id, "hashes": keys})
+            claimed = [Text(key, bodies[key], job.id) for (key,) in fresh]
+        self._serve_window(connection, window)
+        self._batch.lease.fence(connection)
+        return claimed
+
+    def _serve_window(self, connection: psycopg.Connection, window: dict[str, object]) -> None:
+        """Pairs of other sources or of an undone import may have all their vectors already."""
+        pairs = connection.execute(load("unserved_pairs"), window).fetchall()
+        if pairs:
+            connection.execute(
+                load("serve_ready"),
+                {
+                    "pairs": [pair for (pair,) in pairs],
+                    "generation": self._generation.id,
+                    "recipe": self._generation.recipe,
+                },
+            )
+
+    def _claim_pending(self, connection: psycopg.Connection) -> list[Text]:
+        rows = connection.execute(
+            load("claim_pending_texts"), {**self._claim(), "in_hand": list(self._in_hand), "limit": WINDOW_ROWS}
+        ).fetchall()
+        self._batch.lease.fence(connection)
+        payer = self._imports[0].id if self._imports else 0
+        return [Text(key, body, import_id or payer) for key, body, import_id in rows]
+
+    def _count_pending(self, connection: psycopg.Connection) -> int:
+        row = connection.execute(load("text_states"), self._claim()).fetchone()
+        return int(row[2]) if row else 0
+
+    def _claim(self) -> dict[str, object]:
+        return {
+            "generation": self._generation.id,
+            "recipe": self._generation.recipe,
+            "token": self._batch.lease.token,
+            "run_id": self._batch.run_id,
+            "seconds": CLAIM_SECONDS,
+            "ledgers": [job.ledger_id for job in self._imports],
+        }

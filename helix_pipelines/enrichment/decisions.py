@@ -1,0 +1,170 @@
+"""The third phase: the whole parsed file is matched to its source's earlier rows, and every row is decided upon.
+
+Order matters and is the same for every import: equal content, then the owner's id, then the question where exactly one is left on each
+side; what is left is new. Each step works range by range, each range in a transaction with its checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+import psycopg
+
+from helix_pipelines.enrichment.ranges import KeyRange, key_ranges
+from helix_pipelines.resilience.errors import FileRejectedError
+from helix_pipelines.serving.terms import TERMS_VERSION
+from helix_pipelines.storage.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from helix_pipelines.storage.engine import Database
+from helix_pipelines.storage.imports import FileLine, ImportJob, file_lines, list_imports, reject_import
+from helix_pipelines.storage.leases import BatchWork
+from helix_pipelines.storage.queries import load
+from helix_pipelines.storage.states import ImportState
+from helix_pipelines.storage.transactions import run_chunk
+
+VERSION = "1"
+"""Of the matching rules; part of every checkpoint."""
+Step = Callable[[psycopg.Connection, ImportJob, KeyRange], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionReport:
+    """Rows per outcome over the batch, conflicts, earlier rows that vanished or were closed, and seconds taken."""
+
+    files: list[FileLine]
+    inserted: int
+    updated: int
+    unchanged: int
+    duplicate: int
+    quarantined: int
+    conflicts: int
+    vanished: int
+    closed: int
+    seconds: float
+
+
+def decide_batch(database: Database, batch: BatchWork) -> DecisionReport:
+    """Decide every parsed file of the batch, in arrival order."""
+    started = monotonic()
+    with database.transaction() as connection:
+        parsed = list_imports(connection, batch.id, [ImportState.PARSED])
+    for job in parsed:
+        if job.same_as is None:
+            _decide_file(database, batch, job)
+    with database.transaction() as connection:
+        files = file_lines(connection, batch.id)
+        totals = connection.execute(
+            "SELECT coalesce(sum(inserted), 0), coalesce(sum(updated), 0), coalesce(sum(unchanged), 0),"
+            " coalesce(sum(duplicate), 0), coalesce(sum(quarantined), 0), coalesce(sum(conflicts), 0),"
+            " coalesce(sum(vanished), 0), coalesce(sum(closed), 0)"
+            " FROM helix.import_job WHERE batch_id = %s",
+            [batch.id],
+        ).fetchone()
+    assert totals is not None
+    return DecisionReport(files, *totals, seconds=monotonic() - started)
+
+
+def _decide_file(database: Database, batch: BatchWork, job: ImportJob) -> None:
+    earlier = run_chunk(database, lambda connection: _has_earlier_rows(connection, job))
+    if earlier:
+        for phase, step in (("match_content", _match_content), ("match_external", _match_external),
+                            ("match_question", _match_question)):  # fmt: skip
+            _run_step(database, batch, job, phase, step)
+        try:
+            run_chunk(database, lambda connection: _check_vanished(connection, batch, job))
+        except FileRejectedError as error:
+            rejection = error
+            run_chunk(database, lambda connection: reject_import(connection, job.id, rejection))
+            return
+    _run_step(database, batch, job, "decide", _decide_range)
+    if earlier and job.mode == "sync":
+        run_chunk(database, lambda connection: _close_vanished(connection, batch, job))
+
+
+def _run_step(database: Database, batch: BatchWork, job: ImportJob, phase: str, step: Step) -> None:
+    """Run a step over all ranges, going on after the last one that was committed."""
+    ranges = key_ranges(job.rows_read)
+    with database.transaction() as connection:
+        done = read_checkpoint(connection, job.id, phase)
+    for index in range(done.chunk if done else 0, len(ranges)):
+
+        def work(connection: psycopg.Connection, index: int = index) -> None:
+            step(connection, job, ranges[index])
+            write_checkpoint(connection, job.id, phase, Checkpoint(job.rows_read, index + 1, VERSION))
+            batch.lease.fence(connection)
+
+        run_chunk(database, work)
+
+
+def _has_earlier_rows(connection: psycopg.Connection, job: ImportJob) -> bool:
+    """Whether the source had rows before; they are looked for once, as an import's own rows are no reason to match."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM helix.occurrence WHERE source_id = %s AND import_job_id <> %s)", [job.source_id, job.id]
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _parameters(job: ImportJob, keys: KeyRange) -> dict[str, object]:
+    return {
+        "job": job.id,
+        "source": job.source_id,
+        "collection": job.collection_id,
+        "low": keys.low,
+        "high": keys.high,
+        "derived_version": TERMS_VERSION,
+    }
+
+
+def _match_content(connection: psycopg.Connection, job: ImportJob, keys: KeyRange) -> None:
+    matched = connection.execute(load("match_content"), _parameters(job, keys)).rowcount
+    connection.execute("UPDATE helix.import_job SET unchanged = unchanged + %s WHERE id = %s", [matched, job.id])
+
+
+def _match_external(connection: psycopg.Connection, job: ImportJob, keys: KeyRange) -> None:
+    connection.execute(load("match_external"), _parameters(job, keys))
+
+
+def _match_question(connection: psycopg.Connection, job: ImportJob, keys: KeyRange) -> None:
+    connection.execute(load("match_question"), _parameters(job, keys))
+
+
+def _check_vanished(connection: psycopg.Connection, batch: BatchWork, job: ImportJob) -> None:
+    """Count the earlier rows that the file no longer has, once, before anything changes.
+
+    Raises SYNC_DROP_LIMIT where `sync` would close too many.
+    """
+    if read_checkpoint(connection, job.id, "vanished"):
+        return
+    row = connection.execute(load("vanished"), {"job": job.id, "source": job.source_id}).fetchone()
+    assert row is not None
+    vanished, earlier = row
+    if job.mode == "sync" and vanished > batch.settings.drop_limit * earlier:
+        raise FileRejectedError(
+            "SYNC_DROP_LIMIT",
+            f"{vanished:,} of the source's {earlier:,} rows are not in this file, more than the limit of"
+            f" {batch.settings.drop_limit:.0%}. Nothing was changed. If the rows are to go, import with a higher drop limit;"
+            " if they are to stay, import with --mode append.",
+        )
+    connection.execute("UPDATE helix.import_job SET vanished = %s WHERE id = %s", [vanished, job.id])
+    write_checkpoint(connection, job.id, "vanished", Checkpoint(job.rows_read, 1, VERSION))
+    batch.lease.fence(connection)
+
+
+def _decide_range(connection: psycopg.Connection, job: ImportJob, keys: KeyRange) -> None:
+    parameters = _parameters(job, keys)
+    for statement in ("insert_pairs", "decide_rows", "open_occurrences"):
+        connection.execute(load(statement), parameters)
+    counts = connection.execute(load("count_range"), parameters).fetchone()
+    assert counts is not None
+    connection.execute(
+        "UPDATE helix.import_job SET inserted = inserted + %s, updated = updated + %s, duplicate = duplicate + %s,"
+        " conflicts = conflicts + %s WHERE id = %s",
+        [*counts, job.id],
+    )
+
+
+def _close_vanished(connection: psycopg.Connection, batch: BatchWork, job: ImportJob) -> None:
+    closed = connection.execute(load("close_vanished"), {"job": job.id, "source": job.source_id}).rowcount
+    connection.execute("UPDATE helix.import_job SET closed = closed + %s WHERE id = %s", [closed, job.id])
+    batch.lease.fence(connection)

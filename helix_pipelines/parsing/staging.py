@@ -1,0 +1,224 @@
+"""The second phase: records are read in bounded chunks and staged in the ledger, with the checkpoint in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg.types.json import Jsonb
+
+from helix_pipelines.enrichment.categorize import categorizer
+from helix_pipelines.enrichment.language import detect_language
+from helix_pipelines.enrichment.normalize import content_hash, external_key, normalize, question_key
+from helix_pipelines.ingestion.sniff import Sniffed
+from helix_pipelines.ingestion.store import ContentStore
+from helix_pipelines.parsing.limits import ParseLimits
+from helix_pipelines.parsing.readers import Reader, open_reader
+from helix_pipelines.parsing.rows import ParsedRow
+from helix_pipelines.resilience.errors import FileRejectedError
+from helix_pipelines.serving.terms import terms
+from helix_pipelines.storage.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from helix_pipelines.storage.copying import RAW, copy_rows, jsonb, presentable_text
+from helix_pipelines.storage.engine import Database
+from helix_pipelines.storage.imports import (
+    FileLine,
+    ImportJob,
+    discard_rows,
+    file_lines,
+    list_imports,
+    reject_import,
+)
+from helix_pipelines.storage.leases import BatchWork
+from helix_pipelines.storage.states import ImportState
+from helix_pipelines.storage.transactions import run_chunk
+
+PHASE = "parsing"
+LEDGER_COLUMNS = (
+    ("import_job_id", "int8"),
+    ("ordinal", "int4"),
+    ("row_number", "int4"),
+    ("sheet", "text"),
+    ("decision", "text"),
+    ("code", "text"),
+    ("reason", "text"),
+    ("content_hash", RAW),
+    ("question_key", RAW),
+    ("external_key", RAW),
+)
+CONTENT_COLUMNS = (
+    ("import_job_id", "int8"),
+    ("ordinal", "int4"),
+    ("question", "text"),
+    ("answer", "text"),
+    ("language", "text"),
+    ("terms", "text"),
+    ("external_id", "text"),
+    ("category", "text"),
+    ("url", "text"),
+    ("extra", RAW),
+    ("original", RAW),
+    ("raw", RAW),
+)
+Categorizer = Callable[[str | None], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ParseReport:
+    """What was read: every file of the batch with its counters, and how long it took in seconds."""
+
+    files: list[FileLine]
+    rows_read: int
+    quarantined: int
+    seconds: float
+
+
+def parse_batch(database: Database, batch: BatchWork, store: ContentStore, limits: ParseLimits) -> ParseReport:
+    """Stage the rows of every stored file; one that turns out unreadable is rejected whole and leaves no rows."""
+    started = monotonic()
+    categorize = categorizer(batch.settings.category_map, batch.settings.default_category)
+    with database.transaction() as connection:
+        stored = list_imports(connection, batch.id, [ImportState.STORED])
+    for job in stored:
+        try:
+            _parse_file(database, batch, job, store, limits, categorize)
+        except FileRejectedError as error:
+            rejection = error
+
+            def reject(
+                connection: psycopg.Connection, job: ImportJob = job, error: FileRejectedError = rejection
+            ) -> None:
+                reject_import(connection, job.id, error)
+                batch.lease.fence(connection)
+
+            run_chunk(database, reject)
+    with database.transaction() as connection:
+        files = file_lines(connection, batch.id)
+    return ParseReport(
+        files, sum(file.rows_read for file in files), sum(file.quarantined for file in files), monotonic() - started
+    )
+
+
+def _parse_file(
+    database: Database,
+    batch: BatchWork,
+    job: ImportJob,
+    store: ContentStore,
+    limits: ParseLimits,
+    categorize: Categorizer,
+) -> None:
+    sniffed = msgspec.convert(job.dialect, Sniffed)
+    sha256 = job.sha256
+    assert sha256 is not None, "a stored file has a hash"
+    reader = open_reader(lambda: store.open(sha256), sniffed, job.mapping or None, limits)
+    done = run_chunk(database, lambda connection: _resume_point(connection, batch, job, reader))
+    for rows in reader.chunks(skip=done.records):
+        ledger, content, refused = _staged(job.id, done.records, rows, categorize)
+        done = Checkpoint(done.records + len(rows), done.chunk + 1, reader.version)
+        chunk = _Chunk(ledger, content, refused, done)
+        run_chunk(database, lambda connection, chunk=chunk: _store_chunk(connection, batch, job, chunk))  # type: ignore[misc]
+    if done.records == 0:
+        raise FileRejectedError(
+            "NO_RECORDS", "The file has a header but no records: fill it in and hand it over again."
+        )
+    run_chunk(database, lambda connection: _finish(connection, batch, job, reader))
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    ledger: list[tuple[Any, ...]]
+    content: list[tuple[Any, ...]]
+    refused: int
+    checkpoint: Checkpoint
+
+
+def _resume_point(connection: psycopg.Connection, batch: BatchWork, job: ImportJob, reader: Reader) -> Checkpoint:
+    """Where to go on; rows staged by another version of the reader are forgotten, as its records may be others."""
+    done = read_checkpoint(connection, job.id, PHASE)
+    if done is None or done.version != reader.version:
+        discard_rows(connection, job.id)
+        done = Checkpoint(0, 0, reader.version)
+    batch.lease.fence(connection)
+    return done
+
+
+def _staged(
+    import_id: int, consumed: int, rows: Sequence[ParsedRow], categorize: Categorizer
+) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], int]:
+    """Ledger lines and texts of a chunk, and how many of its records were refused."""
+    ledger: list[tuple[Any, ...]] = []
+    content: list[tuple[Any, ...]] = []
+    refused = 0
+    for ordinal, row in enumerate(rows, consumed + 1):
+        place = (import_id, ordinal, row.row_number, row.sheet)
+        if row.code is not None:
+            refused += 1
+            reason = presentable_text(row.reason or "")
+            ledger.append((*place, "quarantine", row.code, reason, None, None, None))
+            content.append((import_id, ordinal, *(None,) * 9, jsonb(row.raw)))
+            continue
+        question, answer = normalize(row.question), normalize(row.answer)
+        hashes = (
+            content_hash(question, answer),
+            question_key(question),
+            external_key(row.external_id) if row.external_id else None,
+        )
+        ledger.append((*place, "pending", None, None, *hashes))
+        searched = f"{question} {answer}"
+        content.append(
+            (
+                import_id,
+                ordinal,
+                question,
+                answer,
+                detect_language(searched),
+                " ".join(terms(searched)),
+                row.external_id and presentable_text(row.external_id),
+                categorize(row.category and presentable_text(row.category)),
+                row.url and presentable_text(row.url),
+                jsonb(row.extra),
+                jsonb(_changed_by_normalisation(row, question, answer)),
+                None,
+            )
+        )
+    return ledger, content, refused
+
+
+def _changed_by_normalisation(row: ParsedRow, question: str, answer: str) -> dict[str, str]:
+    """The texts as the file had them, where normalisation changed them."""
+    changed = {}
+    if row.question != question:
+        changed["question"] = row.question
+    if row.answer != answer:
+        changed["answer"] = row.answer
+    return changed
+
+
+def _store_chunk(connection: psycopg.Connection, batch: BatchWork, job: ImportJob, chunk: _Chunk) -> None:
+    _copy(connection, chunk)
+    connection.execute(
+        "UPDATE helix.import_job SET rows_read = rows_read + %s, quarantined = quarantined + %s WHERE id = %s",
+        [len(chunk.ledger), chunk.refused, job.id],
+    )
+    write_checkpoint(connection, job.id, PHASE, chunk.checkpoint)
+    batch.lease.fence(connection)
+
+
+def _copy(connection: psycopg.Connection, chunk: _Chunk) -> None:
+    tables: Iterable[tuple[str, tuple[tuple[str, str], ...], list[tuple[Any, ...]]]] = (
+        ("helix.import_row", LEDGER_COLUMNS, chunk.ledger),
+        ("helix.row_content", CONTENT_COLUMNS, chunk.content),
+    )
+    for table, columns, rows in tables:
+        copy_rows(connection, table, columns, rows)
+
+
+def _finish(connection: psycopg.Connection, batch: BatchWork, job: ImportJob, reader: Reader) -> None:
+    connection.execute(
+        "UPDATE helix.import_job SET state = 'parsed', reader_version = %s, columns = %s WHERE id = %s",
+        [reader.version, Jsonb(dict(reader.mapping)), job.id],
+    )
+    batch.lease.fence(connection)

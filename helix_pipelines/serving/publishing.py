@@ -1,0 +1,67 @@
+"""The last phase: a batch is closed once its ledger adds up and every text of it has a vector or a named failure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import monotonic
+
+import psycopg
+
+from helix_pipelines.resilience.errors import PhaseError
+from helix_pipelines.storage.engine import Database
+from helix_pipelines.storage.imports import FileLine, file_lines
+from helix_pipelines.storage.leases import BatchWork
+from helix_pipelines.storage.queries import load
+from helix_pipelines.storage.transactions import run_chunk
+
+
+@dataclass(frozen=True, slots=True)
+class PublishReport:
+    """State of the knowledge base after the batch: searchable pairs and stale ones over all collections, seconds taken."""
+
+    files: list[FileLine]
+    searchable_pairs: int
+    stale_rows: int
+    failed_texts: int
+    seconds: float
+
+
+def publish_batch(database: Database, batch: BatchWork) -> PublishReport:
+    """Close the batch's imports and the batch itself.
+
+    Raises PhaseError: LEDGER_MISMATCH where counters and ledger differ (nothing is closed), EMBEDDINGS_PENDING where texts have neither
+    vector nor failure yet.
+    """
+    started = monotonic()
+    run_chunk(database, lambda connection: _close(connection, batch))
+    with database.transaction() as connection:
+        figures = connection.execute(load("knowledge_base_figures")).fetchone()
+        files = file_lines(connection, batch.id)
+    assert figures is not None
+    return PublishReport(files, *figures, seconds=monotonic() - started)
+
+
+def _close(connection: psycopg.Connection, batch: BatchWork) -> None:
+    mismatch = connection.execute(load("verify_ledger_adds_up"), {"batch": batch.id}).fetchone()
+    if mismatch and mismatch[0]:
+        raise PhaseError(
+            "serving",
+            "LEDGER_MISMATCH",
+            f"The counters of {mismatch[1]} do not agree with its ledger. Keep the database as it is and run `helix verify`.",
+            recoverable=False,
+        )
+    pending = connection.execute(load("unfinished_texts"), {"batch": batch.id}).fetchone()
+    if pending and pending[0]:
+        raise PhaseError(
+            "serving",
+            "EMBEDDINGS_PENDING",
+            f"{pending[0]:,} texts of the batch have no vector yet: materialize its embeddings first.",
+            recoverable=True,
+        )
+    connection.execute(load("complete_imports"), {"batch": batch.id})
+    batch.lease.fence(connection)
+    connection.execute(
+        "UPDATE helix.import_batch SET state = 'done', finished_at = clock_timestamp(), lease_token = NULL,"
+        " lease_expires_at = NULL WHERE id = %s",
+        [batch.id],
+    )

@@ -1,0 +1,8 @@
+-- The end of a run, told from outside; the run's own words (done, deferred) were written by itself before.
+UPDATE helix.import_batch
+SET state = %(state)s,
+    error = %(error)s,
+    finished_at = CASE WHEN %(state)s IN ('error', 'cancelled') THEN clock_timestamp() END
+WHERE partition_key = %(key)s
+  AND ((state = 'running' AND run_id = %(run_id)s)
+       OR (state = 'launched' AND (launched_at IS NULL OR launched_at <= %(created)s)))

@@ -1,0 +1,12 @@
+-- `sync`: earlier rows that the file no longer has are closed, each with a ledger line of its own.
+WITH gone AS (
+    DELETE FROM helix.occurrence o
+    USING helix.import_job e, helix.import_job j
+    WHERE o.source_id = %(source)s AND e.id = o.import_job_id AND j.id = %(job)s AND e.arrival < j.arrival
+    RETURNING o.row_key, o.pair_id, o.row_number, o.sheet, o.content_hash, o.question_key, o.external_key
+)
+INSERT INTO helix.import_row (import_job_id, ordinal, row_number, sheet, row_key, decision, pair_id,
+                              content_hash, question_key, external_key)
+SELECT %(job)s, -row_number() OVER (ORDER BY row_key), row_number, sheet, row_key, 'close', pair_id,
+       content_hash, question_key, external_key
+FROM gone

@@ -1,0 +1,130 @@
+"""The queue of batches: which one is launched next, and which launches came to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from helix_pipelines.storage.queries import load
+from helix_pipelines.storage.states import BatchState
+
+LAUNCH_GRACE_SECONDS = 60
+"""Until a launched batch without any run counts as a lost launch; a busy machine starts a run within 15 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedBatch:
+    """A batch that waits, the sources that it imports into, and its place."""
+
+    partition_key: str
+    name: str
+    priority: int
+    sources: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A batch taken from the queue. `launched_at` tells this launch from the batch's earlier ones."""
+
+    partition_key: str
+    name: str
+    priority: int
+    launched_at: datetime
+
+    @property
+    def run_key(self) -> str:
+        """Names the launch. Dagster starts one run for a key, ever; a batch that is queued again gets another."""
+        return f"{self.partition_key}/{self.launched_at:%Y%m%dT%H%M%S.%f}"
+
+
+def plan_launches(queue: Sequence[QueuedBatch], busy_sources: frozenset[int], slots: int) -> list[QueuedBatch]:
+    """The batches to launch now, in the queue's order: as many as there are slots, and never two into one source.
+
+    A batch whose source is busy keeps its place and holds back later ones of that source, so that files of a source are
+    imported in the order in which they arrived.
+    """
+    chosen: list[QueuedBatch] = []
+    taken = busy_sources
+    for batch in queue:
+        if len(chosen) < slots and not batch.sources & taken:
+            chosen.append(batch)
+        taken |= batch.sources
+    return chosen
+
+
+def launch_next(connection: psycopg.Connection, max_running: int) -> list[Launch]:
+    """Mark as launched what may run now beside what runs already; to be committed before the runs are asked for."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('helix.queue'))")
+    row = connection.execute(load("queue_busy")).fetchone()
+    running, busy = row if row else (0, [])
+    if running >= max_running:
+        return []
+    waiting = [
+        QueuedBatch(key, name, priority, frozenset(sources))
+        for key, name, priority, sources in connection.execute(load("queue_waiting")).fetchall()
+    ]
+    return [_launch(connection, batch) for batch in plan_launches(waiting, frozenset(busy), max_running - running)]
+
+
+def launched_without_lease(connection: psycopg.Connection) -> list[str]:
+    """Partition keys of batches that were launched more than `LAUNCH_GRACE_SECONDS` ago and have not begun."""
+    rows = connection.execute(
+        "SELECT partition_key FROM helix.import_batch WHERE state = 'launched'"
+        " AND coalesce(launched_at, created_at) < clock_timestamp() - make_interval(secs => %s) ORDER BY id",
+        [LAUNCH_GRACE_SECONDS],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def requeue(connection: psycopg.Connection, partition_key: str) -> bool:
+    """Put a launched batch back, at the end of the queue; False where it is not launched any more."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('helix.queue'))")
+    moved = connection.execute(
+        "UPDATE helix.import_batch SET state = 'queued', launched_at = NULL,"
+        " position = (SELECT coalesce(max(position), 0) + 1 FROM helix.import_batch)"
+        " WHERE partition_key = %s AND state = 'launched'",
+        [partition_key],
+    )
+    return moved.rowcount == 1
+
+
+def record_run_end(
+    connection: psycopg.Connection,
+    partition_key: str,
+    run_id: str,
+    state: BatchState,
+    *,
+    run_created: datetime,
+    error: Mapping[str, Any] | None = None,
+) -> bool:
+    """Move a batch whose run has ended without saying so itself to `state`; False where the run has no say in it any more.
+
+    A run speaks for its batch while it is the one that works on it, or for a launch that is older than itself. Events of
+    runs may come late: orphans have been seen to live 100 s beside the run that replaced them.
+    """
+    moved = connection.execute(
+        load("batch_run_end"),
+        {
+            "key": partition_key,
+            "run_id": run_id,
+            "state": str(state),
+            "created": run_created,
+            "error": Jsonb(dict(error)) if error else None,
+        },
+    )
+    return moved.rowcount == 1
+
+
+def _launch(connection: psycopg.Connection, batch: QueuedBatch) -> Launch:
+    row = connection.execute(
+        "UPDATE helix.import_batch SET state = 'launched', position = NULL, launched_at = clock_timestamp()"
+        " WHERE partition_key = %s RETURNING launched_at",
+        [batch.partition_key],
+    ).fetchone()
+    assert row is not None
+    return Launch(batch.partition_key, batch.name, batch.priority, row[0])
