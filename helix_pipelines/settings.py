@@ -1,6 +1,6 @@
 """Every `HELIX_*` setting, typed, read once from the environment and an optional `.env`, secrets never printed.
 
-The README's table of settings says what each one is for; a test compares its names and defaults with this class.
+The line below a field says what it is for: `helix settings --markdown` prints the README's table from them.
 Reading uses msgspec, not pydantic-settings: the latter costs 0.24 s of the 0.5 s in which `helix status` has to start.
 """
 
@@ -51,34 +51,63 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings of a process. Field `x` is read from `HELIX_X`; sizes are bytes, times are seconds."""
 
     home: Path = msgspec.field(default_factory=default_home)
+    """Folder for all that Helix keeps: database, original files, logs."""
     inbox: Path | None = None
+    """Folder to drop files into; its first sub-folders name collections. Not set: `inbox` in HELIX_HOME."""
     store_url: str | None = None
+    """Where original files are kept, as an fsspec URL (`s3://...`). Not set: `store` in HELIX_HOME."""
     database_url: Secret | None = None
+    """PostgreSQL >= 15 with pgvector >= 0.8, as `postgresql://user:password@host/name`. Not set: an embedded one."""
     database_pool_size: Positive = 2
+    """Connections that a process keeps open."""
     database_max_overflow: Annotated[int, Meta(ge=0)] = 3
+    """Connections beyond the pool that a process may open for a while."""
     database_pool_timeout: Seconds = 30.0
+    """Seconds to wait for a free connection of the pool."""
     database_pool_recycle: Positive = 1800
+    """Seconds after which a pooled connection is replaced, as firewalls drop idle ones."""
     embedding_url: str | None = None
+    """Base of a service that speaks OpenAI's embeddings API, `https://api.openai.com/v1`. Not set: a local embedder."""
     embedding_api_key: Secret | None = None
+    """Key of that service."""
     embedding_model: str = "multilingual-e5-small"
+    """Model that makes the vectors. It cannot change under vectors that exist."""
     embedding_dimensions: Positive | None = None
+    """Size of the vectors. Not set: the model's own."""
     embedding_max_concurrency: Positive | None = None
+    """Requests in flight at most. Not set: 2 for the local embedder, 5 for a service."""
     ui_port: Annotated[int, Meta(gt=0, lt=65536)] | None = None
+    """Port of Dagster's UI on 127.0.0.1. Not set: 3000, or a free one where that is taken."""
     batch_timeout: Seconds = 120.0
+    """Seconds that one embedding request may take; then its texts are left for another."""
     max_retries: Annotated[int, Meta(ge=0)] = 3
+    """Tries of a request or a step beyond the first, for failures that pass."""
     retry_backoff_base: Seconds = 60.0
+    """Seconds before a failed step is tried again; doubled for each further try."""
     phase_timeout: Seconds = 3600.0
+    """Seconds without an end after which a phase gives up, or `helix import` stops waiting for a deferred batch."""
     inbox_stable_seconds: Annotated[float, Meta(ge=0)] = 5.0
+    """Seconds for which a file in the inbox must keep its size and time before it is taken."""
     inbox_batch_files: Positive = 500
+    """Files in one batch at most."""
     inbox_batch_bytes: Positive = 256 * 1024 * 1024
+    """Bytes in one batch at most; a larger file is a batch by itself."""
     inbox_batch_age: Annotated[float, Meta(ge=0)] = 10.0
+    """Seconds that a file waits for company before its batch is closed."""
     max_running_batches: Positive = 2
+    """Batches that run at once."""
     max_file_bytes: Positive = 4 * 1024**3
+    """Bytes of a file at most; a larger one is rejected."""
     max_expanded_bytes: Positive = 8 * 1024**3
+    """Bytes of a compressed file's content at most."""
     max_expansion_ratio: Positive = 200
+    """How many times its size a compressed file may expand to."""
     max_cell_chars: Positive = 1_000_000
+    """Characters of a cell at most; a row with a longer one is quarantined."""
     max_columns: Positive = 2_000
+    """Columns of a file at most."""
     max_nesting: Positive = 100
+    """Levels of a JSON value at most."""
 
     @property
     def inbox_dir(self) -> Path:

@@ -1,1 +1,7 @@
-"""The `helix` command, one module a group of verbs."""
+"""The `helix` command line."""
+
+from __future__ import annotations
+
+from helix_pipelines.cli.app import main
+
+__all__ = ["main"]

@@ -1,7 +1,7 @@
-"""What has become of batches, files and collections, as plain dictionaries: for `helix import`, `helix status` and the API.
+"""What has become of batches, files and collections, as plain dictionaries for `helix import` and `helix status`.
 
-The keys of the import report are a contract with other programs: keys may be added, never renamed or removed. Every function
-takes an open connection and only reads.
+The keys of the import report are a contract with other programs: keys may be added, never renamed or removed. Every
+function takes an open connection and only reads.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ RECENT_BATCHES = 20
 def import_report(connection: psycopg.Connection, batch: str) -> Report:
     """The JSON document of `helix import` for a batch whose run has ended.
 
-    `status` is `error` where the run ended without an outcome or an operator cancelled it; then, as for every failed run, the key
-    `error` is there with code and message. Raises KeyError for an unknown batch.
+    `status` is `error` where the run ended without an outcome or an operator cancelled it; then, as for every failed run,
+    the key `error` is there with code and message. Raises KeyError for an unknown batch.
     """
     line = _batch_line(connection, batch)
     if line is None:
@@ -87,7 +87,7 @@ def overview(connection: psycopg.Connection, batches: int = RECENT_BATCHES) -> R
 
 
 def pulse(connection: psycopg.Connection, batch: str) -> Report:
-    """State, lease, running phase and counts of one batch, for whoever watches it. Raises KeyError for an unknown batch."""
+    """State, lease, running phase and counts of a batch, for whoever watches it. Raises KeyError for an unknown one."""
     lines = _rows(connection, "report_pulse", batch=batch)
     if not lines:
         raise KeyError(batch)

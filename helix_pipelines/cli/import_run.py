@@ -1,0 +1,103 @@
+"""Seeing an import through: start its Dagster run, follow it, start another where work was left for later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, Protocol
+
+import psycopg
+
+from helix_pipelines.cli.output import note
+from helix_pipelines.storage import reports
+
+if TYPE_CHECKING:
+    from helix_pipelines.instance.dagster_runs import RunHandle
+
+POLL_SECONDS = 0.25
+"""How often a run is looked at: often enough for a progress bar, and an import ends this much late at most."""
+POLL_SHARE = 20
+"""Looking may take one part in this many of the time: polls wait longer where the database is slow to answer."""
+STOP_SECONDS = 30.0
+"""A run that was asked to stop ends its chunk and gives back its claims; then it is killed."""
+DEFERRAL_POLL_SECONDS = 5.0
+
+Pulse = dict[str, Any]
+StartRun = Callable[[], "RunHandle"]
+
+
+class Display(Protocol):
+    """Whoever shows the pulse of a batch to a person."""
+
+    def show(self, pulse: Pulse) -> None:
+        """Bring what is shown up to date."""
+
+
+def see_through(
+    connection: psycopg.Connection, batch: str, start: StartRun, display: Display | None, patience: float
+) -> None:
+    """Run the batch until it is done, has failed, was paused, or stayed deferred for `patience` seconds in all.
+
+    A batch that another live run works on is followed instead; should that run die, this takes over. Raises
+    KeyboardInterrupt once the run has been stopped.
+    """
+    ran = False
+    deferred_since: float | None = None
+    while True:
+        pulse = reports.pulse(connection, batch)
+        state = pulse["state"]
+        if pulse["leased"]:
+            note(f"Run {pulse['run_id']} is working on batch {batch}; following it.")
+            ran = _follow(connection, batch, pulse["run_id"], display)
+            continue
+        if state in {"done", "cancelled"} or (ran and state != "deferred"):
+            return
+        if ran and state == "deferred":
+            deferred_since = deferred_since or monotonic()
+            if monotonic() - deferred_since > patience:
+                return
+            note(
+                f"Batch {batch} is deferred; trying again in {DEFERRAL_POLL_SECONDS:.0f} s (Ctrl-C leaves it for later)."
+            )
+            sleep(DEFERRAL_POLL_SECONDS)
+        _run(connection, batch, start, display)
+        ran = True
+
+
+def _run(connection: psycopg.Connection, batch: str, start: StartRun, display: Display | None) -> None:
+    with _stopped_on_interrupt(start()) as run:
+        if display is None:
+            run.wait()
+            return
+        while run.poll() is None:
+            _beat(connection, batch, display)
+        display.show(reports.pulse(connection, batch))
+
+
+def _follow(connection: psycopg.Connection, batch: str, run_id: str, display: Display | None) -> bool:
+    """Watch another process's run until it ends; whether it ended by itself, and not by dying."""
+    while True:
+        pulse = _beat(connection, batch, display)
+        if pulse["run_id"] != run_id or not pulse["leased"]:
+            return bool(pulse["state"] != "running")
+
+
+def _beat(connection: psycopg.Connection, batch: str, display: Display | None) -> Pulse:
+    """Take one pulse, show it, and wait for the next one to be due."""
+    asked = monotonic()
+    pulse = reports.pulse(connection, batch)
+    if display is not None:
+        display.show(pulse)
+    sleep(max(POLL_SECONDS, POLL_SHARE * (monotonic() - asked)))
+    return pulse
+
+
+@contextmanager
+def _stopped_on_interrupt(run: RunHandle) -> Iterator[RunHandle]:
+    try:
+        yield run
+    except KeyboardInterrupt:
+        note("Stopping the run; the same command continues the import later.")
+        run.terminate(STOP_SECONDS)
+        raise

@@ -1,0 +1,203 @@
+"""`helix import`: files become searchable pairs now, by the same Dagster job that the inbox uses."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import psycopg
+import typer
+
+from helix_pipelines.cli.connection import connect, database_url
+from helix_pipelines.cli.import_files import parse_mapping, plan_files
+from helix_pipelines.cli.import_run import Display, see_through
+from helix_pipelines.cli.output import ExitCode, JsonOption, note, write_json
+from helix_pipelines.cli.resuming import find_unfinished
+from helix_pipelines.cli.summary import batch_text
+from helix_pipelines.ingestion.fingerprint import fingerprint
+from helix_pipelines.resilience.errors import UsageError
+from helix_pipelines.settings import Settings, load_settings
+from helix_pipelines.storage import reports
+from helix_pipelines.storage.batches import BatchSettings, FileRequest, Mode, create_batch, set_batch_state
+from helix_pipelines.storage.queue import requeue
+from helix_pipelines.storage.states import BatchState
+
+if TYPE_CHECKING:
+    from helix_pipelines.instance.dagster_runs import RunHandle
+
+DEFAULT_COLLECTION = "default"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("import")(import_files)
+
+
+def import_files(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, or folders to walk.")],
+    collection: Annotated[
+        str, typer.Option("--collection", "-c", help="The knowledge base that the pairs go to.")
+    ] = DEFAULT_COLLECTION,
+    source: Annotated[
+        str | None, typer.Option(help="The source that the file continues; by default its name or path in the folder.")
+    ] = None,
+    mode: Annotated[
+        str, typer.Option(metavar="append|sync", help="sync takes out the rows that the source no longer has.")
+    ] = "append",
+    mapping: Annotated[
+        list[str] | None, typer.Option("--map", metavar="ROLE=COLUMN,...", help="Which column is which.")
+    ] = None,
+    encoding: Annotated[str | None, typer.Option(help="The files' encoding, where detection errs.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 3 if a file or row was refused.")] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Queue the files for the daemon of `helix up` and return at once.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Import files and wait until their pairs can be searched.
+
+    A file that was imported before costs nothing; one that was corrected updates its rows. An import that was stopped or
+    killed is continued by the same command.
+
+    Try:
+
+    - `helix import faq.csv`
+    - `helix import exports/ --collection support --strict`
+    - `helix import dump.tsv --map question=Frage,answer=Antwort --source faq`
+    - `helix import faq.jsonl.gz --mode sync --json`
+
+    With --no-wait the status is `deferred`: the daemon does the work later.
+    """
+    requests = plan_files(
+        paths,
+        collection=_not_blank("--collection", collection),
+        source=_not_blank("--source", source) if source is not None else None,
+        mode=_mode(mode),
+        mapping=parse_mapping(mapping or []),
+        encoding=_encoding(encoding),
+    )
+    settings = load_settings()
+    with database_url(settings) as url, connect(url) as connection:
+        if no_wait:
+            batch = _batch_for(connection, requests, state=BatchState.QUEUED)
+            report = {**reports.import_report(connection, batch), "status": "deferred"}
+        else:
+            batch = _batch_for(connection, requests, state=BatchState.LAUNCHED)
+            _run(settings, url, connection, batch)
+            report = reports.import_report(connection, batch)
+    if as_json:
+        write_json(report)
+    else:
+        typer.echo(batch_text(report))
+    return exit_code(report, strict=strict, waited=not no_wait)
+
+
+def exit_code(report: dict[str, Any], *, strict: bool, waited: bool = True) -> ExitCode:
+    """How the command ends for this report; a batch that was only queued is done as far as the command goes."""
+    if report["status"] == "error" or any(file["status"] == "failed" for file in report["imports"]):
+        return ExitCode.FAILED
+    if waited and report["status"] in {"deferred", "paused"}:
+        return ExitCode.NOT_FINISHED
+    refused = any(file["status"] == "rejected" or file["quarantined"] for file in report["imports"])
+    return ExitCode.INPUT_REFUSED if strict and refused else ExitCode.DONE
+
+
+def _run(settings: Settings, url: str, connection: psycopg.Connection, batch: str) -> None:
+    from helix_pipelines.instance.dagster_runs import start_run
+    from helix_pipelines.instance.services import embedder
+
+    def start() -> RunHandle:
+        return start_run(settings, url, batch)
+
+    with embedder(settings), _terminated_like_interrupted(), _display() as display:
+        see_through(connection, batch, start, display, settings.phase_timeout)
+
+
+def _batch_for(connection: psycopg.Connection, requests: Sequence[FileRequest], *, state: BatchState) -> str:
+    """The unfinished batch of the same files, or a new one, launched or queued as `state` says."""
+    batch = find_unfinished(connection, requests, _digest)
+    with connection.transaction():
+        if batch is None:
+            return create_batch(connection, _batch_name(requests), requests, BatchSettings(), state=state)
+        note(f"Resuming batch {batch}, which these files began.")
+        if reports.pulse(connection, batch)["state"] not in {BatchState.LAUNCHED, BatchState.RUNNING}:
+            set_batch_state(connection, batch, BatchState.LAUNCHED)
+        if state == BatchState.QUEUED:
+            requeue(connection, batch)
+        return batch
+
+
+def _batch_name(requests: Sequence[FileRequest]) -> str:
+    """One file's source, or the folder that several have in common."""
+    if len(requests) == 1:
+        return requests[0].source
+    return Path(os.path.commonpath([request.path for request in requests])).name or "import"
+
+
+def _digest(path: str) -> str:
+    """The file's SHA-256, blank where it cannot be read: what is wrong with it is for the pipeline to record."""
+    try:
+        return fingerprint(Path(path)).sha256
+    except OSError:
+        return ""
+
+
+@contextmanager
+def _display() -> Iterator[Display | None]:
+    """A live display where a person watches stderr; a pipe or log file gets the summary only."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from helix_pipelines.cli.progress import ProgressDisplay
+
+    with ProgressDisplay() as display:
+        yield display
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM stops the run as Ctrl-C does, so that a service manager or `timeout` leaves no run behind."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _not_blank(option: str, value: str) -> str:
+    if not value.strip():
+        raise UsageError("OPTION_BLANK", f"{option} needs a name.")
+    return value.strip()
+
+
+def _mode(value: str) -> Mode:
+    match value:
+        case "append" | "sync":
+            return value
+        case _:
+            raise UsageError("MODE_UNKNOWN", f"--mode is append or sync, not {value!r}.")
+
+
+def _encoding(value: str | None) -> str | None:
+    """Refuse an encoding that Python does not know, and codecs that do not make text (base64, zip)."""
+    if value is None:
+        return None
+    try:
+        known = codecs.lookup(value)
+        b"".decode(value)
+    except LookupError as error:
+        raise UsageError(
+            "ENCODING_UNKNOWN", f"--encoding {value!r} is not known; write utf-8, cp1252, shift_jis..."
+        ) from error
+    return known.name

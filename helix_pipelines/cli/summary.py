@@ -1,0 +1,66 @@
+"""Batches and files in words and tables, for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from helix_pipelines.cli.output import table
+
+COUNTERS = ("rows_read", "inserted", "updated", "unchanged", "duplicate", "quarantined", "pending", "embedded")
+DETAILS = ("collection", "mode", "state", "format", "encoding", "bytes", "sha256", "same_as", "batch")
+
+
+def batch_text(report: dict[str, Any]) -> str:
+    """A batch: its state, how far it is, its files, and where the time went."""
+    parts = [f"Batch {report['batch']}: {report.get('state') or report['status']}"]
+    if report.get("error"):
+        parts.append(f"{report['error']['code']}: {report['error']['message']}")
+    if report.get("progress"):
+        parts.append(progress_text(report["progress"]))
+    parts.append(files_text(report["imports"]))
+    parts.extend(_remarks(report["imports"]))
+    parts.append(_costs(report))
+    return "\n\n".join(part for part in parts if part)
+
+
+def import_text(report: dict[str, Any]) -> str:
+    """One file of a batch, with what is known of the file itself."""
+    details = "\n".join(f"  {name:<11}{report[name]}" for name in DETAILS if report[name] is not None)
+    return "\n\n".join(
+        [f"Import {report['import']}: {report['path']}", details, files_text([report]), *_remarks([report])]
+    )
+
+
+def files_text(files: list[dict[str, Any]]) -> str:
+    """One line a file: status and counters."""
+    return table(
+        ["import", "source", "status", *(name.replace("_", " ") for name in COUNTERS), "failed"],
+        [
+            [str(f["import"]), f["source"], f["status"], *(f[name] for name in COUNTERS), f["failed_embeddings"]]
+            for f in files
+        ],
+    )
+
+
+def progress_text(progress: dict[str, Any]) -> str:
+    """`embeddings: 300 of 1,000 texts, about 12 s left`."""
+    total = f" of {progress['total']:,}" if progress["total"] is not None else ""
+    eta = f", about {progress['eta_seconds']:.0f} s left" if progress["eta_seconds"] is not None else ""
+    return f"{progress['phase']}: {progress['done']:,}{total} {progress['unit']}{eta}"
+
+
+def _remarks(files: list[dict[str, Any]]) -> list[str]:
+    refused = [f"{f['source']}: {f['error']['code']}: {f['error']['message']}" for f in files if f["error"]]
+    same = [
+        f"{f['source']}: the same bytes as import {f['same_as']}; nothing was read again."
+        for f in files
+        if f["same_as"]
+    ]
+    return ["\n".join(lines) for lines in (refused, same) if lines]
+
+
+def _costs(report: dict[str, Any]) -> str:
+    api = report["api"]
+    seconds = ", ".join(f"{phase} {spent:.1f} s" for phase, spent in report["seconds"].items())
+    usage = f"{api['texts']:,} texts embedded in {api['requests']:,} requests ({api['tokens']:,} tokens)."
+    return f"{usage} Time: {seconds}." if seconds else usage
