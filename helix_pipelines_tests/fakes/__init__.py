@@ -1,0 +1,1 @@
+"""Stand-ins for services outside, speaking their real protocols over loopback HTTP."""
