@@ -1,0 +1,86 @@
+"""The two services that every command needs, database and embedder: an operator's, or our own for as long as somebody uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from helix_pipelines.instance.shared_service import SharedService
+from helix_pipelines.resilience.errors import SetupError
+from helix_pipelines.settings import Secret, Settings
+
+
+@dataclass(frozen=True)
+class EmbeddingEndpoint:
+    """Where texts are embedded. `url` is the base of an OpenAI-compatible API, ending in `/v1` as a rule.
+
+    `dimensions` is None where the service decides; `max_concurrency` is requests in flight.
+    """
+
+    url: str
+    api_key: Secret | None
+    model: str
+    dimensions: int | None
+    max_concurrency: int
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[str]:
+    """The URL (`postgresql://...`) of a usable database for a block. The schema is not looked at.
+
+    `HELIX_DATABASE_URL` is checked. Otherwise the home's own server is started or joined, and stopped by its last user.
+    Raises SetupError: what `external_database.check_database` or `EmbeddedPostgres.start` name.
+    """
+    if settings.database_url is not None:
+        from helix_pipelines.instance.external_database import check_database, neutral_url
+
+        url = neutral_url(settings.database_url.reveal())
+        check_database(url)
+        yield url
+    else:
+        with shared_database(settings.home).joined() as url:
+            yield url
+
+
+@contextmanager
+def embedder(settings: Settings) -> Iterator[EmbeddingEndpoint]:
+    """Where texts are embedded, for a block: the service of `HELIX_EMBEDDING_URL`, or the local one, started or joined.
+
+    A service outside is not called here. Raises SetupError: EMBEDDING_URL_MISSING where the settings ask for a model that
+    the local embedder does not have, and what `LocalEmbedder.start` names.
+    """
+    if settings.embedding_url is not None:
+        yield EmbeddingEndpoint(
+            settings.embedding_url,
+            settings.embedding_api_key,
+            settings.embedding_model,
+            settings.embedding_dimensions,
+            settings.embedding_concurrency,
+        )
+        return
+    from helix_pipelines.instance.local_embedder import DIMENSIONS, MODEL
+
+    if settings.embedding_model != MODEL or settings.embedding_dimensions not in {None, DIMENSIONS}:
+        raise SetupError(
+            "EMBEDDING_URL_MISSING",
+            f"The local embedder has the model {MODEL} with {DIMENSIONS} dimensions only. Set HELIX_EMBEDDING_URL to the "
+            "service that has another, or unset HELIX_EMBEDDING_MODEL and HELIX_EMBEDDING_DIMENSIONS.",
+        )
+    with shared_embedder(settings.home).joined() as url:
+        yield EmbeddingEndpoint(url, None, MODEL, DIMENSIONS, settings.embedding_concurrency)
+
+
+def shared_database(home: Path) -> SharedService[str]:
+    """One process's part in the embedded PostgreSQL of `home`."""
+    from helix_pipelines.instance.embedded_postgres import EmbeddedPostgres
+
+    return SharedService(EmbeddedPostgres(home), home.expanduser().resolve() / "postgres" / "users.lock")
+
+
+def shared_embedder(home: Path) -> SharedService[str]:
+    """One process's part in the local embedder of `home`."""
+    from helix_pipelines.instance.local_embedder import LocalEmbedder
+
+    return SharedService(LocalEmbedder(home), home.expanduser().resolve() / "embedder" / "users.lock")
