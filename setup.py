@@ -28,7 +28,8 @@ class BuildWithInstanceFiles(build_py):
 
     def get_source_files(self) -> list[str]:
         """Name the originals too, so that a source distribution holds what a wheel is built from."""
-        return [*super().get_source_files(), *INSTANCE_FILES]
+        named: list[str] = super().get_source_files()  # type: ignore[no-untyped-call]  # setuptools has no types for it
+        return [*named, *INSTANCE_FILES]
 
 
 setup(cmdclass={"build_py": BuildWithInstanceFiles})
