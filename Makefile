@@ -55,7 +55,9 @@ check: setup ## format, lint, types, Dagster's definitions, then the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/dagster definitions validate -w workspace.yaml
+	@# In an empty DAGSTER_HOME: dagster.yaml, which would be found here, needs a database.
+	@home=$$(mktemp -d) && trap "rm -rf $$home" EXIT && echo "$(BIN)/dagster definitions validate -w workspace.yaml" && \
+	DAGSTER_HOME=$$home $(BIN)/dagster definitions validate -w workspace.yaml
 	$(MAKE) --no-print-directory test
 
 format: setup ## format the code and apply the linter's safe fixes
