@@ -77,10 +77,10 @@ def embed_batch(
         raise PhaseError("embedding", error.code, error.message, recoverable=False) from error
     except (TransientError, LimitedError) as error:
         raise PhaseError("embedding", error.code, error.message, recoverable=True) from error
-    completed, failed, pending = _text_states(database, imports, generation)
+    texts, failed, pending = _text_states(database, imports, generation)
     return EmbeddingReport(
         filling.embedded,
-        completed - filling.embedded,
+        texts - failed - pending - filling.embedded,
         filling.requests,
         filling.tokens,
         failed,

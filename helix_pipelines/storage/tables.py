@@ -312,7 +312,7 @@ embedding = Table(
     Column("run_id", Text),
     _time("updated_at", default=True),
     CheckConstraint("(state = 'completed') = (vector IS NOT NULL)", name="completed_has_a_vector"),
-    Index("ix_embedding_pending", "generation_id", "next_attempt_at", postgresql_where=text("state = 'pending'")),
+    Index("ix_embedding_open", "generation_id", "state", postgresql_where=text("state <> 'completed'")),
     postgresql_partition_by="LIST (generation_id)",
     comment="One vector a text and generation; import_job_id is the import that paid for it.",
 )

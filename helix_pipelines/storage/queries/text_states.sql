@@ -1,9 +1,12 @@
--- How many distinct texts the accepted rows of a batch have, by state.
-SELECT count(*) FILTER (WHERE e.state = 'completed') AS completed,
-       count(*) FILTER (WHERE e.state = 'failed') AS failed,
-       count(*) FILTER (WHERE e.state = 'pending') AS pending
-FROM (SELECT DISTINCT t.text_hash
-      FROM helix.import_row r
-      JOIN helix.passage t ON t.pair_id = r.pair_id AND t.recipe = %(recipe)s
-      WHERE r.import_job_id = ANY (%(ledgers)s) AND r.decision <> 'close') texts
-JOIN helix.embedding e ON e.generation_id = %(generation)s AND e.text_hash = texts.text_hash
+-- How many distinct texts the accepted rows of a batch have, and how many of them failed or are pending.
+WITH texts AS (
+    SELECT DISTINCT t.text_hash
+    FROM helix.import_row r
+    JOIN helix.passage t ON t.pair_id = r.pair_id AND t.recipe = %(recipe)s
+    WHERE r.import_job_id = ANY (%(ledgers)s) AND r.decision <> 'close'
+), open AS MATERIALIZED (
+    SELECT text_hash, state FROM helix.embedding WHERE generation_id = %(generation)s AND state <> 'completed'
+)
+SELECT (SELECT count(*) FROM texts) AS texts,
+       (SELECT count(*) FROM texts JOIN open USING (text_hash) WHERE open.state = 'failed') AS failed,
+       (SELECT count(*) FROM texts JOIN open USING (text_hash) WHERE open.state = 'pending') AS pending

@@ -49,7 +49,7 @@ CREATE TABLE helix.embedding (
     CONSTRAINT ck_embedding_completed_has_a_vector CHECK ((state = 'completed') = (vector IS NOT NULL))
 )
  PARTITION BY LIST (generation_id);
-CREATE INDEX ix_embedding_pending ON helix.embedding (generation_id, next_attempt_at) WHERE state = 'pending';
+CREATE INDEX ix_embedding_open ON helix.embedding (generation_id, state) WHERE state <> 'completed';
 COMMENT ON TABLE helix.embedding IS 'One vector a text and generation; import_job_id is the import that paid for it.';
 
 CREATE TABLE helix.embedding_generation (
