@@ -68,13 +68,9 @@ def parse_reply(body: bytes, texts: int, dimensions: int | None) -> tuple[Vector
     if not isinstance(data, list) or len(data) != texts:
         given = f"{len(data)} vectors" if isinstance(data, list) else "no list of vectors"
         raise _invalid(f"it holds {given} for {texts} texts")
-    ordered: list[npt.NDArray[np.float32] | None] = [None] * texts
-    for item in data:
-        index = item.get("index") if isinstance(item, dict) else None
-        if type(index) is not int or not 0 <= index < texts or ordered[index] is not None:
-            raise _invalid("the indexes of its vectors do not name each text once")
-        ordered[index] = _vector(item.get("embedding"))
-    rows = [row for row in ordered if row is not None]
+    # Numbers beyond float32 become infinite, and are found as such below.
+    with np.errstate(over="ignore"):
+        rows = _ordered(data)
     sizes = {row.size for row in rows}
     if len(sizes) != 1 or 0 in sizes:
         raise _invalid("its vectors differ in size" if len(sizes) > 1 else "its vectors are empty")
@@ -96,7 +92,18 @@ def _json(body: bytes) -> dict[str, Any]:
     return answer
 
 
-def _vector(embedding: Any) -> npt.NDArray[np.float32]:
+def _ordered(data: list[Any]) -> list[Vectors]:
+    """The vectors of `data` in the order of their `index`, which has to name each place once."""
+    ordered: list[Vectors | None] = [None] * len(data)
+    for item in data:
+        index = item.get("index") if isinstance(item, dict) else None
+        if type(index) is not int or not 0 <= index < len(data) or ordered[index] is not None:
+            raise _invalid("the indexes of its vectors do not name each text once")
+        ordered[index] = _vector(item.get("embedding"))
+    return [row for row in ordered if row is not None]
+
+
+def _vector(embedding: Any) -> Vectors:
     """One vector from base64 (little-endian float32) or from a list of numbers, whichever the service chose."""
     try:
         if isinstance(embedding, str):

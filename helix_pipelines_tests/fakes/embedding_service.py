@@ -264,10 +264,10 @@ class FakeEmbeddingService:
 
 
 @contextmanager
-def running_app(app: Any) -> Iterator[str]:
-    """Serve any ASGI application on a free loopback port in a thread, and give its origin."""
+def running_app(app: Any, **options: Any) -> Iterator[str]:
+    """Serve any ASGI application on a free loopback port in a thread, and give its origin; `options` are uvicorn's."""
     listener = _listen(0)
-    server = _server(app)
+    server = _server(app, **options)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
@@ -315,9 +315,16 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-def _server(app: Any) -> uvicorn.Server:
+def _server(app: Any, **options: Any) -> uvicorn.Server:
     config = uvicorn.Config(
-        app, lifespan="off", ws="none", access_log=False, log_config=None, timeout_keep_alive=75, interface="asgi3"
+        app,
+        interface="asgi3",
+        lifespan="off",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        timeout_keep_alive=75,
+        **options,
     )
     return uvicorn.Server(config)
 
