@@ -28,7 +28,7 @@ def connected(settings: Settings) -> Iterator[psycopg.Connection]:
 def database_url(settings: Settings) -> Iterator[str]:
     """The address of the deployment's database, which is started if it is the embedded one and does not run.
 
-    The schema is created in an empty database. Raises SetupError: DATABASE_UNAVAILABLE, SCHEMA_OUTDATED, SCHEMA_TOO_NEW,
+    The schema is created in an empty database. Raises SetupError: DATABASE_UNREACHABLE, SCHEMA_OUTDATED, SCHEMA_TOO_NEW,
     and what starting the embedded database raises.
     """
     from helix_pipelines.instance.services import database
@@ -40,12 +40,12 @@ def database_url(settings: Settings) -> Iterator[str]:
 
 
 def connect(url: str) -> psycopg.Connection:
-    """An autocommit connection. Raises SetupError (DATABASE_UNAVAILABLE) with what the server or the network said."""
+    """An autocommit connection. Raises SetupError (DATABASE_UNREACHABLE) with what the server or the network said."""
     try:
         return psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT, application_name="helix")
     except psycopg.OperationalError as error:
         reason = " ".join(str(error).split())
-        raise SetupError("DATABASE_UNAVAILABLE", f"The database cannot be reached: {reason}") from error
+        raise SetupError("DATABASE_UNREACHABLE", f"The database cannot be reached: {reason}") from error
 
 
 def _check_schema(url: str, connection: psycopg.Connection) -> None:

@@ -60,11 +60,12 @@ def batch_status(connection: psycopg.Connection, batch: str) -> Report | None:
     if line is None:
         return None
     phases = _phases(connection, line["id"])
+    files = _files(connection, batch=batch)
     kept = ("batch", "name", "state", "run_id", "attempts", "error", "created_at", "started_at", "finished_at")
     return {
         **{key: line[key] for key in kept},
-        "progress": _progress(connection, line, phases),
-        "imports": _files(connection, batch=batch),
+        "progress": _progress(connection, phases, files),
+        "imports": files,
         "api": {key: line[key] for key in ("requests", "texts", "tokens", "cost")},
         "seconds": {phase["phase"]: round(phase["seconds"], 3) for phase in phases},
     }
@@ -115,14 +116,29 @@ def _phases(connection: psycopg.Connection, batch_id: int) -> list[Report]:
 
 def _files(connection: psycopg.Connection, batch: str | None = None, import_id: int | None = None) -> list[Report]:
     files = _rows(connection, "report_imports", batch=batch, **{"import": import_id})
-    ledgers = {
-        line["import"]: line for line in _rows(connection, "report_ledgers", imports=[file["import"] for file in files])
-    }
+    ledgers = {line["ledger"]: line for line in _ledger_rows(connection, "report_ledgers", files)}
     for file in files:
-        ledger = ledgers.get(file["import"], {})
-        file["embedded"] = ledger.get("embedded", 0)
-        file["failed_embeddings"] = ledger.get("failed_embeddings", 0)
+        line = ledgers.get(_ledger(file), {})
+        file["embedded"] = line.get("embedded", 0)
+        file["failed_embeddings"] = line.get("failed_embeddings", 0)
     return files
+
+
+def _ledger(file: Report) -> int:
+    """The import whose ledger lines speak for a file: an earlier one where the bytes were the same."""
+    return int(file["same_as"] or file["import"])
+
+
+def _ledger_rows(connection: psycopg.Connection, query: str, files: list[Report], **parameters: Any) -> list[Report]:
+    """Run a statement over the files' ledgers and the texts of the generation in use; no rows before the first generation."""
+    generation = connection.execute(
+        "SELECT id, recipe FROM helix.embedding_generation WHERE status IN ('active', 'building')"
+        " ORDER BY status, id DESC LIMIT 1"
+    ).fetchone()
+    if generation is None:
+        return []
+    ledgers = [_ledger(file) for file in files]
+    return _rows(connection, query, generation=generation[0], recipe=generation[1], ledgers=ledgers, **parameters)
 
 
 def _error(line: Report) -> Report:
@@ -131,24 +147,21 @@ def _error(line: Report) -> Report:
     return CANCELLED if line["state"] == "cancelled" else NOT_FINISHED
 
 
-def _progress(connection: psycopg.Connection, line: Report, phases: list[Report]) -> Report | None:
+def _progress(connection: psycopg.Connection, phases: list[Report], files: list[Report]) -> Report | None:
     """How far the running phase is: `done` of `total` units, and the seconds left at the pace so far.
 
     `total` is None while a file is being read, as its end is not known; `eta_seconds` where there is no pace yet.
     """
     running = [phase for phase in phases if phase["running"]]
-    if line["state"] != "running" or not running:
+    if not running:
         return None
     phase = running[-1]
+    done, total, eta, unit = sum(file["rows_read"] for file in files), None, None, "rows"
     if phase["phase"] == EMBEDDING_PHASE:
-        texts = _rows(connection, "report_batch_texts", id=line["id"], since=phase["started_at"])[0]
-        done, total, recent = texts["completed"] + texts["failed"], texts["total"], texts["recent"]
-        eta = round(phase["elapsed"] * (total - done) / recent, 1) if recent else None
-        return {"phase": phase["phase"], "unit": "texts", "done": done, "total": total, "eta_seconds": eta}
-    rows = connection.execute(
-        "SELECT coalesce(sum(rows_read), 0)::bigint FROM helix.import_job WHERE batch_id = %s", [line["id"]]
-    ).fetchone()
-    return {"phase": phase["phase"], "unit": "rows", "done": rows[0] if rows else 0, "total": None, "eta_seconds": None}
+        for texts in _ledger_rows(connection, "report_batch_texts", files, since=phase["started_at"]):
+            done, total, unit = texts["completed"] + texts["failed"], texts["total"], "texts"
+            eta = round(phase["elapsed"] * (total - done) / texts["recent"], 1) if texts["recent"] else None
+    return {"phase": phase["phase"], "unit": unit, "done": done, "total": total, "eta_seconds": eta}
 
 
 def _rows(connection: psycopg.Connection, query: str, **parameters: Any) -> list[Report]:
