@@ -146,7 +146,8 @@ class EmbeddedPostgres:
         if layout.data_dir.exists():
             check_version(binaries, layout)
         else:
-            create_cluster(binaries, account, layout, password, inherit=(held,))
+            durable = self._extra_settings.get("fsync") != "off"
+            create_cluster(binaries, account, layout, password, inherit=(held,), durable=durable)
         port = self._run(layout, account, binaries)
         try:
             _prepare_database(port, password)

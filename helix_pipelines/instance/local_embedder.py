@@ -114,6 +114,7 @@ class LocalEmbedder:
     def _launch(self, port: int) -> None:
         from helix_pipelines.instance.child import rotate
 
+        self._pid_file.unlink(missing_ok=True)  # an earlier server's pid may be anybody's by now
         write_file(self._port_file, f"{port}\n")
         rotate(self._log)
         running = open_lock(self._running_lock)

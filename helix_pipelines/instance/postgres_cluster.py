@@ -55,13 +55,15 @@ SETTINGS: dict[str, str] = {
 
 
 def create_cluster(
-    binaries: Binaries, account: Account, layout: Layout, password: str, *, inherit: Sequence[int]
+    binaries: Binaries, account: Account, layout: Layout, password: str, *, inherit: Sequence[int], durable: bool
 ) -> None:
     """Make the data folder with role `helix` and `password`; it appears under its name only when it is complete and on
     disk.
 
     `inherit` are descriptors that initdb keeps open: the start lock, so that an initdb which outlives us keeps others
-    out. Raises SetupError: POSTGRES_DISK_FULL, POSTGRES_INITDB_FAILED.
+    out. A data folder that need not survive a power cut is not `durable`.
+
+    Raises SetupError: POSTGRES_DISK_FULL, POSTGRES_INITDB_FAILED.
     """
     free = shutil.disk_usage(layout.folder).free
     if free < NEEDED_BYTES:
@@ -90,7 +92,8 @@ def create_cluster(
         # indexes.
         initdb += ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         _run_initdb([*initdb, "--no-instructions", "--no-sync"], account, layout, inherit)
-        _run_initdb([binaries.bin_dir / "initdb", "-D", draft, "--sync-only"], account, layout, inherit)
+        if durable:
+            _run_initdb([binaries.bin_dir / "initdb", "-D", draft, "--sync-only"], account, layout, inherit)
     finally:
         password_file.unlink(missing_ok=True)
     draft.rename(layout.data_dir)

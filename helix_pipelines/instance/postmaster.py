@@ -180,9 +180,11 @@ def free_ports(preferred: int | None) -> Iterable[int]:
 
 
 def recent_log(layout: Layout) -> str:
-    """The last lines that the server wrote, wherever it wrote them."""
+    """The last lines that the server wrote since its latest start, wherever it wrote them."""
     logs = sorted(layout.log_dir.glob("*.log"), key=lambda path: path.stat().st_mtime)[-1:]
-    return "\n".join(part for part in (tail(path, LOG_LINES) for path in (layout.start_log, *logs)) if part)
+    written = "\n".join(tail(path, LOG_LINES) for path in logs).splitlines()
+    starts = [number for number, line in enumerate(written) if "starting PostgreSQL" in line]
+    return "\n".join([*tail(layout.start_log, LOG_LINES).splitlines(), *written[starts[-1] if starts else 0 :]])
 
 
 def _belongs(pid: int, data_dir: Path) -> bool:
@@ -228,7 +230,7 @@ def _wait_released(layout: Layout, timeout: float) -> bool:
 
 def _start_failure(layout: Layout) -> Exception:
     log = recent_log(layout)
-    if "Address already in use" in tail(layout.start_log, LOG_LINES):
+    if "Address already in use" in log:
         return PortTakenError()
     if "No space left on device" in log or "Disk quota exceeded" in log:
         return disk_full(layout.folder)
