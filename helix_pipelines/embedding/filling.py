@@ -57,13 +57,16 @@ def embed_batch(
 ) -> EmbeddingReport:
     """Embed what the batch's accepted rows need and serve each pair in the transaction that stores its last vector.
 
-    A text that the service refuses is marked failed with code and message; the others go on. Raises PhaseError: not recoverable where
-    an operator has to act (key, quota, model), recoverable where the service is down; what arrived before is stored.
+    A text that the service refuses is marked failed with code and message; the others go on. Raises PhaseError: not
+    recoverable where an operator has to act (key, quota, model), recoverable where the service is down; what arrived
+    before is stored.
     """
     started = monotonic()
     with database.transaction() as connection:
         imports = list_imports(connection, batch.id, [ImportState.PARSED])
-    filling = _Filling(database, batch, client, generation, PendingTexts(database, batch, imports, generation, patience))
+    filling = _Filling(
+        database, batch, client, generation, PendingTexts(database, batch, imports, generation, patience)
+    )
     sizer = BatchSizer(cap=batch.settings.max_texts_per_request)
     try:
         drain(
@@ -93,7 +96,12 @@ class _Filling:
     """The three things that the drain asks of a phase: batches to send, a call, and a store."""
 
     def __init__(
-        self, database: Database, batch: BatchWork, client: EmbeddingClient, generation: Generation, pending: PendingTexts
+        self,
+        database: Database,
+        batch: BatchWork,
+        client: EmbeddingClient,
+        generation: Generation,
+        pending: PendingTexts,
     ) -> None:
         self._database = database
         self._batch = batch

@@ -44,7 +44,12 @@ class PendingTexts:
     """
 
     def __init__(
-        self, database: Database, batch: BatchWork, imports: Sequence[ImportJob], generation: Generation, patience: float
+        self,
+        database: Database,
+        batch: BatchWork,
+        imports: Sequence[ImportJob],
+        generation: Generation,
+        patience: float,
     ) -> None:
         self._database = database
         self._batch = batch

@@ -1,7 +1,7 @@
 """The third phase: the whole parsed file is matched to its source's earlier rows, and every row is decided upon.
 
-Order matters and is the same for every import: equal content, then the owner's id, then the question where exactly one is left on each
-side; what is left is new. Each step works range by range, each range in a transaction with its checkpoint.
+Order matters and is the same for every import: equal content, then the owner's id, then the question where exactly one
+is left on each side; what is left is new. Each step works range by range, each range in a transaction with its checkpoint.
 """
 
 from __future__ import annotations
@@ -54,15 +54,27 @@ def decide_batch(database: Database, batch: BatchWork) -> DecisionReport:
             _decide_file(database, batch, job)
     with database.transaction() as connection:
         files = file_lines(connection, batch.id)
-        totals = connection.execute(
+        row = connection.execute(
             "SELECT coalesce(sum(inserted), 0), coalesce(sum(updated), 0), coalesce(sum(unchanged), 0),"
             " coalesce(sum(duplicate), 0), coalesce(sum(quarantined), 0), coalesce(sum(conflicts), 0),"
             " coalesce(sum(vanished), 0), coalesce(sum(closed), 0)"
             " FROM helix.import_job WHERE batch_id = %s",
             [batch.id],
         ).fetchone()
-    assert totals is not None
-    return DecisionReport(files, *totals, seconds=monotonic() - started)
+    assert row is not None
+    inserted, updated, unchanged, duplicate, quarantined, conflicts, vanished, closed = row
+    return DecisionReport(
+        files=files,
+        inserted=inserted,
+        updated=updated,
+        unchanged=unchanged,
+        duplicate=duplicate,
+        quarantined=quarantined,
+        conflicts=conflicts,
+        vanished=vanished,
+        closed=closed,
+        seconds=monotonic() - started,
+    )
 
 
 def _decide_file(database: Database, batch: BatchWork, job: ImportJob) -> None:
@@ -100,7 +112,8 @@ def _run_step(database: Database, batch: BatchWork, job: ImportJob, phase: str, 
 def _has_earlier_rows(connection: psycopg.Connection, job: ImportJob) -> bool:
     """Whether the source had rows before; they are looked for once, as an import's own rows are no reason to match."""
     row = connection.execute(
-        "SELECT EXISTS (SELECT FROM helix.occurrence WHERE source_id = %s AND import_job_id <> %s)", [job.source_id, job.id]
+        "SELECT EXISTS (SELECT FROM helix.occurrence WHERE source_id = %s AND import_job_id <> %s)",
+        [job.source_id, job.id],
     ).fetchone()
     return bool(row and row[0])
 

@@ -1,6 +1,6 @@
-"""Texts brought to one form, and the two hashes that say whether rows are the same.
+r"""Texts brought to one form, and the two hashes that say whether rows are the same.
 
-What is stored is NFC without control characters, with `\\n` line ends and no blank edges. `content_hash` folds white space on
+What is stored is NFC without control characters, with `\n` line ends and no blank edges. `content_hash` folds white space on
 top and keeps case and punctuation, so that a correction of `it` to `IT` is another content. `question_key` folds all of these
 and finds rows that ask the same. Hashes are 16 bytes, the binary form of PostgreSQL's `uuid`.
 """

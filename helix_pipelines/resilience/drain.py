@@ -1,7 +1,7 @@
 """The engine for work that calls out: pending items go through a limited, failing service, results are stored as they come.
 
-A phase supplies how to claim (an iterator of batches), how to call (in worker threads) and how to store (in the caller's thread, the only
-writer). What a kill can cost is what was in flight and what arrived within `GROUP_SECONDS`.
+A phase supplies how to claim (an iterator of batches), how to call (in worker threads) and how to store (in the caller's
+thread, the only writer). What a kill can cost is what was in flight and what arrived within `GROUP_SECONDS`.
 """
 
 from __future__ import annotations
@@ -44,10 +44,11 @@ def drain(
 ) -> None:
     """Send every batch, `concurrency` at a time, and store what comes back.
 
-    `call(items, deadline)` is repeated on transient and limited errors until `batch_timeout` seconds are over. A batch that is refused
-    (ItemError) is bisected until the refused items stand alone; those are stored as errors, all others as results.
+    `call(items, deadline)` is repeated on transient and limited errors until `batch_timeout` seconds are over. A batch that
+    is refused (ItemError) is bisected until the refused items stand alone; those are stored as errors, all others as results.
 
-    Raises GlobalError at once, TransientError or LimitedError after FAILURES_TO_STOP batches in a row; what had arrived by then is stored.
+    Raises GlobalError at once, TransientError or LimitedError after FAILURES_TO_STOP batches in a row; what had arrived by
+    then is stored.
     """
     stop = threading.Event()
     in_flight: set[Future[list[Outcome[Item, Result]]]] = set()
@@ -57,7 +58,9 @@ def drain(
     with ThreadPoolExecutor(concurrency, thread_name_prefix="drain") as pool:
         try:
             while True:
-                while len(in_flight) <= concurrency and (items := next(batches, None) if verdict.error is None else None):
+                while len(in_flight) <= concurrency and (
+                    items := next(batches, None) if verdict.error is None else None
+                ):
                     in_flight.add(pool.submit(_send, call, items, batch_timeout, stop))
                 if not in_flight:
                     break
@@ -108,7 +111,9 @@ def _send(
         return []
     deadline = monotonic() + batch_timeout
     try:
-        result = call_with_retry(lambda: call(items, deadline), deadline=deadline, sleep=lambda seconds: _wait(stop, seconds))
+        result = call_with_retry(
+            lambda: call(items, deadline), deadline=deadline, sleep=lambda seconds: _wait(stop, seconds)
+        )
     except ItemError as error:
         if len(items) == 1:
             return [Outcome(items, None, error)]

@@ -29,8 +29,8 @@ class PublishReport:
 def publish_batch(database: Database, batch: BatchWork) -> PublishReport:
     """Close the batch's imports and the batch itself.
 
-    Raises PhaseError: LEDGER_MISMATCH where counters and ledger differ (nothing is closed), EMBEDDINGS_PENDING where texts have neither
-    vector nor failure yet.
+    Raises PhaseError: LEDGER_MISMATCH where counters and ledger differ (nothing is closed), EMBEDDINGS_PENDING where texts
+    have neither vector nor failure yet.
     """
     started = monotonic()
     run_chunk(database, lambda connection: _close(connection, batch))
@@ -38,7 +38,8 @@ def publish_batch(database: Database, batch: BatchWork) -> PublishReport:
         figures = connection.execute(load("knowledge_base_figures")).fetchone()
         files = file_lines(connection, batch.id)
     assert figures is not None
-    return PublishReport(files, *figures, seconds=monotonic() - started)
+    searchable, stale, failed = figures
+    return PublishReport(files, searchable, stale, failed, monotonic() - started)
 
 
 def _close(connection: psycopg.Connection, batch: BatchWork) -> None:

@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 
 from helix_pipelines import __version__
 from helix_pipelines.resilience.errors import UsageError
+from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.states import BatchState
 
 Mode = Literal["append", "sync"]
@@ -114,24 +115,10 @@ def set_batch_state(
 
 
 def _add_file(connection: psycopg.Connection, batch_id: int, file: FileRequest) -> None:
-    collection = _named(connection, "collection", "name", [file.collection])
-    source = _named(connection, "source", "collection_id, name", [collection, file.source])
+    source = connection.execute(load("name_source"), {"collection": file.collection, "source": file.source}).fetchone()
+    assert source is not None
     connection.execute(
         "INSERT INTO helix.import_job (batch_id, source_id, path, mapping, encoding, mode, pipeline_version)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-        [batch_id, source, file.path, Jsonb(dict(file.mapping)), file.encoding, file.mode, __version__],
+        [batch_id, source[0], file.path, Jsonb(dict(file.mapping)), file.encoding, file.mode, __version__],
     )
-
-
-def _named(connection: psycopg.Connection, table: str, columns: str, values: list[Any]) -> int:
-    """The id of the row with this natural key, made if it is new."""
-    marks = ", ".join(["%s"] * len(values))
-    where = f"({columns}) = ({marks})"
-    found = connection.execute(f"SELECT id FROM helix.{table} WHERE {where}", values).fetchone()
-    if found is None:
-        connection.execute(
-            f"INSERT INTO helix.{table} ({columns}) VALUES ({marks}) ON CONFLICT DO NOTHING", values
-        )
-        found = connection.execute(f"SELECT id FROM helix.{table} WHERE {where}", values).fetchone()
-    assert found is not None
-    return int(found[0])

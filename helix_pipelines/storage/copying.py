@@ -33,7 +33,8 @@ def copy_rows(
 def jsonb(value: Any) -> bytes | None:
     """The binary jsonb of a JSON value, None for an empty one.
 
-    What PostgreSQL or JSON refuse is replaced visibly: NUL and lone surrogates by U+FFFD, integers over 64 bits by their digits as text.
+    What PostgreSQL or JSON refuse is replaced visibly: NUL and lone surrogates by U+FFFD, integers over 64 bits by their
+    digits as text.
     """
     if not value:
         return None

@@ -16,8 +16,8 @@ from helix_pipelines.storage.schema import sqlalchemy_url
 class Database:
     """A pool of connections to one database.
 
-    Connections of a deployment are processes x (pool_size + max_overflow), so both are small. A pooled connection is tested before use
-    (pre-ping) and replaced after `pool_recycle` seconds, as firewalls drop idle ones.
+    Connections of a deployment are processes x (pool_size + max_overflow), so both are small. A pooled connection is tested
+    before use (pre-ping) and replaced after `pool_recycle` seconds, as firewalls drop idle ones.
     """
 
     def __init__(

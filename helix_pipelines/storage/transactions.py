@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import psycopg
 import structlog
-from sqlalchemy.exc import OperationalError, TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from helix_pipelines.storage.engine import Database
@@ -41,7 +43,7 @@ def run_chunk(
     database: Database,
     work: Callable[[psycopg.Connection], T],
     *,
-    sleep: Callable[[float], None] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> T:
     """Run `work` in a transaction of its own, up to three times; it must not keep state between tries.
 
@@ -50,10 +52,10 @@ def run_chunk(
     retrying = Retrying(
         retry=retry_if_exception(is_retryable),
         stop=stop_after_attempt(ATTEMPTS),
-        wait=wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT),
+        wait=wait_exponential_jitter(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
         before_sleep=_warn,
+        sleep=sleep,
         reraise=True,
-        **({"sleep": sleep} if sleep else {}),
     )
     for attempt in retrying:
         with attempt, database.transaction() as connection:
@@ -63,4 +65,6 @@ def run_chunk(
 
 def _warn(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
-    log.warning("chunk_retried", attempt=state.attempt_number, sqlstate=getattr(error, "sqlstate", None), error=str(error))
+    log.warning(
+        "chunk_retried", attempt=state.attempt_number, sqlstate=getattr(error, "sqlstate", None), error=str(error)
+    )

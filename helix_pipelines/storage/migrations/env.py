@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from helix_pipelines.storage.tables import SCHEMA, metadata
 
 
-def _is_ours(name: str | None, kind: str, parents: Any) -> bool:
+def _is_ours(name: str | None, kind: str, _parents: Any) -> bool:
     """Only schema `helix`, without the partitions that generations add to `embedding`."""
     if kind == "schema":
         return name == SCHEMA
