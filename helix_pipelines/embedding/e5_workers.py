@@ -1,9 +1,8 @@
 """multilingual-e5-small on all cores: single-threaded workers over one queue in which small requests go first.
 
-One engine call on all cores at a time (OpenMP) is the alternative. Measured on 2 cores, 40-word texts: as one call a
-text takes 47 ms instead of 78 on an idle machine, but 270 ms beside one other busy process, as its threads then wait
-for each other in spin locks; 64 texts go at 20 a second idle and 5-7 beside others, against 26 with independent
-workers.
+One engine call on all cores at a time (OpenMP) is the alternative. Measured on 2 cores, texts of 40 tokens: as one call a
+text takes 47 ms instead of 78 where the machine is idle, but 270 ms beside other busy processes, as its threads then
+wait for each other in spin locks; it embeds 5-20 texts a second, by the load, against 23-26 with independent workers.
 """
 
 from __future__ import annotations
