@@ -5,10 +5,10 @@ No Dagster import here: `helix import` prepares the folder and leaves the import
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
+from urllib.parse import parse_qsl, quote, urlencode
 
+from helix_pipelines.instance.home_files import make_folder, read_file, write_file
 from helix_pipelines.resilience.errors import SetupError
 from helix_pipelines.settings import Settings
 from helix_pipelines.storage.schema import sqlalchemy_url
@@ -24,6 +24,18 @@ def dagster_folder(settings: Settings) -> Path:
     return settings.home.absolute() / "dagster"
 
 
+def dagster_url(database_url: str) -> str:
+    """The URL for Dagster's storage: psycopg 2, and its tables in schema `public`.
+
+    The second has to be said: where the user is called `helix`, the server's default search path ("$user", public)
+    would put them into our schema, and Dagster's `alembic_version` would be taken for ours.
+    """
+    base, _, query = sqlalchemy_url(database_url, "psycopg2").partition("?")
+    parameters = dict(parse_qsl(query, keep_blank_values=True))
+    parameters["options"] = f"{parameters.get('options', '')} -csearch_path=public".strip()
+    return f"{base}?{urlencode(parameters, quote_via=quote)}"
+
+
 def prepare_dagster_home(settings: Settings, database_url: str) -> Path:
     """Bring the instance folder up to date with the originals and return it.
 
@@ -33,12 +45,13 @@ def prepare_dagster_home(settings: Settings, database_url: str) -> Path:
 
     Raises SetupError: DAGSTER_FILES_MISSING, or DATABASE_URL_INVALID for a URL that Dagster could not use.
     """
-    sqlalchemy_url(database_url, "psycopg2")
+    dagster_url(database_url)
     home = dagster_folder(settings)
-    home.mkdir(parents=True, exist_ok=True)
-    home.chmod(0o700)
+    make_folder(home)
     for name in INSTANCE_FILES:
-        _replace_if_changed(home / name, _original(name).read_bytes())
+        content = _original(name).read_text(encoding="utf-8")
+        if read_file(home / name) != content:
+            write_file(home / name, content)
     return home
 
 
@@ -51,7 +64,7 @@ def dagster_environment(settings: Settings, database_url: str) -> dict[str, str]
     """
     environment = {
         "DAGSTER_HOME": str(dagster_folder(settings)),
-        "HELIX_DAGSTER_DATABASE_URL": sqlalchemy_url(database_url, "psycopg2"),
+        "HELIX_DAGSTER_DATABASE_URL": dagster_url(database_url),
         "HELIX_HOME": str(settings.home.absolute()),
         "HELIX_INBOX": str(settings.inbox_dir.absolute()),
     }
@@ -68,16 +81,3 @@ def _original(name: str) -> Path:
     raise SetupError(
         "DAGSTER_FILES_MISSING", f"{name} is neither in {places}: the installation is incomplete, install it again."
     )
-
-
-def _replace_if_changed(path: Path, content: bytes) -> None:
-    if path.is_file() and path.read_bytes() == content:
-        return
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # made with mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

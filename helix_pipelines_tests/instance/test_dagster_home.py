@@ -3,16 +3,20 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
+from dagster_postgres.run_storage import PostgresRunStorage
 
 from helix_pipelines.instance import dagster_home
-from helix_pipelines.instance.dagster_home import dagster_environment, prepare_dagster_home
+from helix_pipelines.instance.dagster_home import dagster_environment, dagster_url, prepare_dagster_home
 from helix_pipelines.resilience.errors import SetupError
 from helix_pipelines.settings import Secret, Settings
 
 URL = "postgresql://helix:secret@127.0.0.1:5432/helix"
+DAGSTER_URL = "postgresql+psycopg2://helix:secret@127.0.0.1:5432/helix"
 
 
 @pytest.fixture
@@ -73,10 +77,26 @@ def test_dagster_gets_the_psycopg2_url_and_absolute_folders(tmp_path: Path, monk
     environment = dagster_environment(Settings(home=Path("relative")), URL)
     assert environment == {
         "DAGSTER_HOME": str(tmp_path / "relative" / "dagster"),
-        "HELIX_DAGSTER_DATABASE_URL": "postgresql+psycopg2://helix:secret@127.0.0.1:5432/helix",
+        "HELIX_DAGSTER_DATABASE_URL": f"{DAGSTER_URL}?options=-csearch_path%3Dpublic",
         "HELIX_HOME": str(tmp_path / "relative"),
         "HELIX_INBOX": str(tmp_path / "relative" / "inbox"),
     }
+
+
+def test_the_parameters_of_a_url_are_kept() -> None:
+    url = dagster_url(f"{URL}?sslmode=require&options=-cwork_mem%3D8MB")
+    assert url == f"{DAGSTER_URL}?sslmode=require&options=-cwork_mem%3D8MB%20-csearch_path%3Dpublic"
+
+
+def test_dagsters_tables_stay_out_of_the_schema_of_the_same_name_as_the_user(make_database: Callable[[], str]) -> None:
+    url = make_database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA helix")  # the user's name
+    storage = PostgresRunStorage.create_clean_storage(dagster_url(url))
+    storage.dispose()
+    with psycopg.connect(url) as connection:
+        rows = connection.execute("SELECT DISTINCT schemaname::text FROM pg_tables WHERE tablename = 'runs'").fetchall()
+    assert rows == [("public",)]
 
 
 def test_a_database_of_the_deployment_is_handed_on_and_an_embedded_one_is_not(tmp_path: Path) -> None:
