@@ -5,11 +5,14 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from helix_pipelines.instance.embedded_postgres import EmbeddedPostgres
+from helix_pipelines_tests.fakes.embedding_service import FakeEmbeddingService, running_fake
+from helix_pipelines_tests.stages import DIMENSIONS, Stages
 
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 """A test's database need not survive a power cut, but a kill: so commits stay synchronous."""
@@ -49,3 +52,25 @@ def database_url(make_database: Callable[[], str], postgres_url: str) -> Iterato
     yield url
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)".encode())
+
+
+@pytest.fixture(scope="session")
+def shared_service() -> Iterator[FakeEmbeddingService]:
+    """A fake embedding service that lives as long as the test run."""
+    with running_fake(dimensions=DIMENSIONS) as fake:
+        yield fake
+
+
+@pytest.fixture
+def service(shared_service: FakeEmbeddingService) -> FakeEmbeddingService:
+    """The fake embedding service with its counters at zero and without faults."""
+    shared_service.reset()
+    return shared_service
+
+
+@pytest.fixture
+def stages(database_url: str, tmp_path: Path, service: FakeEmbeddingService) -> Iterator[Stages]:
+    """The stages on the module's database, with a collection of their own."""
+    stages = Stages(database_url, tmp_path, service.url)
+    yield stages
+    stages.database.close()

@@ -79,7 +79,9 @@ def test_progress_is_noted_with_the_fence(database: Database, key: str) -> None:
             with database.transaction() as connection:
                 batch.lease.fence(connection, {"embedded": embedded})
         with database.transaction() as connection:
-            counters = connection.execute("SELECT counters FROM helix.import_batch WHERE id = %s", [batch.id]).fetchone()
+            counters = connection.execute(
+                "SELECT counters FROM helix.import_batch WHERE id = %s", [batch.id]
+            ).fetchone()
     assert counters == ({"embedded": 20},)
 
 
