@@ -239,21 +239,27 @@ def _answers(layout: Layout, port: int, password: str) -> bool:
 
 
 def _prepare_database(port: int, password: str) -> None:
-    """Make database and extension where they are missing; bring the extension to the version that the wheel has."""
+    """Make database and extension where they are missing; bring the extension to the version that the wheel has.
+
+    Raises PasswordRefusedError; SetupError (POSTGRES_NOT_USABLE) with what the server says.
+    """
     import psycopg
 
     try:
         with _connect(port, "postgres", password) as connection:
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
                 connection.execute(f"CREATE DATABASE {DATABASE}")
-    except psycopg.OperationalError as error:
+        with _connect(port, DATABASE, password) as connection:
+            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            connection.execute("ALTER EXTENSION vector UPDATE")
+    except psycopg.Error as error:
         # No SQLSTATE reaches us before a connection is made; the server's messages are in English (lc_messages).
         if "password authentication failed" in str(error):
             raise PasswordRefusedError from error
-        raise
-    with _connect(port, DATABASE, password) as connection:
-        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-        connection.execute("ALTER EXTENSION vector UPDATE")
+        raise SetupError(
+            "POSTGRES_NOT_USABLE",
+            f"The database runs but cannot be used: {error}. At too many clients end some of them; else see its log.",
+        ) from error
 
 
 def _read_state(layout: Layout) -> State | None:

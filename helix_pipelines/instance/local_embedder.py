@@ -34,10 +34,13 @@ PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 POLL = 0.02
 READY_TIMEOUT = 120.0
 """Seconds for the server to open: it reads 120 MB of weights, 1 s where they are in the page cache."""
+ADOPT_TIMEOUT = 30.0
+"""Seconds for a server that runs already, maybe only just; one that is silent for longer hangs and is replaced."""
 STOP_TIMEOUT = 15.0
 """Seconds between SIGTERM and SIGKILL; the server gives requests in flight 5 of them."""
 PROBE_TIMEOUT = 5.0
 """Seconds for /health, which waits for nothing but a turn on a busy machine."""
+START_LOCK_TIMEOUT = ADOPT_TIMEOUT + READY_TIMEOUT + 2 * STOP_TIMEOUT
 LAUNCH_ATTEMPTS = 5
 """A port that was free a moment ago may be taken when the server binds it."""
 LOG_LINES = 15
@@ -80,27 +83,27 @@ class LocalEmbedder:
         if running is not None:
             return running
         make_folder(self._folder)
-        with exclusive_lock(self._folder / "start.lock", timeout=READY_TIMEOUT + STOP_TIMEOUT):
+        with exclusive_lock(self._folder / "start.lock", timeout=START_LOCK_TIMEOUT):
             return self.probe() or self._adopt() or self._start()
 
     def stop(self) -> None:
         """End the server if it runs. Raises SetupError (EMBEDDER_STOP_FAILED)."""
         if not self._folder.is_dir():
             return
-        with exclusive_lock(self._folder / "start.lock", timeout=READY_TIMEOUT + STOP_TIMEOUT):
+        with exclusive_lock(self._folder / "start.lock", timeout=START_LOCK_TIMEOUT):
             self._end()
 
     def _adopt(self) -> str | None:
         """The URL of a server whose starter died before it had opened; None if none runs or it does not open."""
         port = _number(self._port_file)
-        return _url(port) if port is not None and self._opens(port) else None
+        return _url(port) if port is not None and self._opens(port, ADOPT_TIMEOUT) else None
 
     def _start(self) -> str:
         for _ in range(LAUNCH_ATTEMPTS):
             self._end()
             port = _free_port()
             self._launch(port)
-            if self._opens(port):
+            if self._opens(port, READY_TIMEOUT):
                 return _url(port)
             if "address already in use" not in tail(self._log, LOG_LINES):
                 break
@@ -119,7 +122,8 @@ class LocalEmbedder:
         rotate(self._log)
         running = open_lock(self._running_lock)
         try:
-            lock(running, fcntl.LOCK_EX, timeout=1.0)
+            if not lock(running, fcntl.LOCK_EX, timeout=1.0):
+                raise self._does_not_end()
             with self._log.open("ab") as log:
                 # The outer shell ends at once, so the server is nobody's child and leaves no zombie to us.
                 subprocess.run(
@@ -148,9 +152,9 @@ class LocalEmbedder:
         finally:
             os.close(running)
 
-    def _opens(self, port: int) -> bool:
+    def _opens(self, port: int, timeout: float) -> bool:
         """Wait until the server answers on `port`, as long as it lives."""
-        deadline = time.monotonic() + READY_TIMEOUT
+        deadline = time.monotonic() + timeout
         while is_locked(self._running_lock) and time.monotonic() < deadline:
             if _is_healthy(port):
                 return True
@@ -169,11 +173,14 @@ class LocalEmbedder:
             while is_locked(self._running_lock) and time.monotonic() < deadline:
                 time.sleep(POLL)
         if is_locked(self._running_lock):
-            raise SetupError(
-                "EMBEDDER_STOP_FAILED",
-                f"The local embedder does not end; its process holds {self._running_lock} and may be in another container. "
-                f"Find it with `fuser {self._running_lock}`.",
-            )
+            raise self._does_not_end()
+
+    def _does_not_end(self) -> SetupError:
+        return SetupError(
+            "EMBEDDER_STOP_FAILED",
+            f"The local embedder does not end; its process holds {self._running_lock} and may be in another container. "
+            f"Find it with `fuser {self._running_lock}`.",
+        )
 
 
 def _environment() -> dict[str, str]:

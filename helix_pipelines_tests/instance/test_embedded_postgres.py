@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pwd
 import shutil
@@ -92,7 +93,7 @@ def run_as(name: str, act: Callable[[], None]) -> None:
             os.setgid(account.pw_gid)
             os.setuid(account.pw_uid)
             act()
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - nothing may escape into the parent's test run
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
@@ -302,13 +303,16 @@ def test_a_disk_that_fills_up_is_said_and_starts_again_with_space(server: Embedd
         subprocess.run(["umount", "--lazy", reachable], check=True)
 
 
+def fill(file: io.FileIO) -> None:
+    while True:
+        file.write(bytes(1 << 16))
+
+
 def fill_and_start(server: EmbeddedPostgres, ballast: Path) -> None:
     server.start()
     server.stop()
-    with ballast.open("wb") as file, pytest.raises(OSError, match="No space left"):
-        while True:
-            file.write(bytes(1 << 16))
-            file.flush()
+    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+        fill(file)
     with pytest.raises(SetupError, match="POSTGRES_DISK_FULL"):
         EmbeddedPostgres(ballast.parent / "home", {**NOT_DURABLE, "work_mem": "5MB"}).start()
     ballast.unlink()
