@@ -20,7 +20,7 @@ def run(batches: Sequence[Sequence[int]], call: object, concurrency: int = 3, ba
     drain(
         iter(batches),
         call,  # type: ignore[arg-type]
-        lambda outcomes: stored.extend(outcomes),
+        stored.extend,
         concurrency=concurrency,
         batch_timeout=batch_timeout,
     )
@@ -108,7 +108,7 @@ def test_a_global_error_stops_at_once_and_what_arrived_is_stored() -> None:
         drain(
             iter([[item] for item in range(1000)]),
             call,
-            lambda outcomes: stored.extend(outcomes),
+            stored.extend,
             concurrency=1,
             batch_timeout=5,
         )
@@ -129,7 +129,7 @@ def test_a_dead_service_is_given_up_and_its_items_are_stored_neither_as_done_nor
         drain(
             iter([[item] for item in range(1000)]),
             call,
-            lambda outcomes: stored.extend(outcomes),
+            stored.extend,
             concurrency=2,
             batch_timeout=0.05,
         )

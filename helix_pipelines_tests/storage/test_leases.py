@@ -10,7 +10,7 @@ import pytest
 from helix_pipelines.resilience.errors import FencedError, HelixError
 from helix_pipelines.storage.batches import BatchSettings, FileRequest, create_batch
 from helix_pipelines.storage.engine import Database
-from helix_pipelines.storage.leases import BatchBusyError, phase
+from helix_pipelines.storage.leases import BatchBusyError, BatchWork, phase
 from helix_pipelines.storage.schema import ensure_schema
 
 
@@ -33,6 +33,12 @@ def lapse(database: Database) -> None:
         connection.execute("UPDATE helix.import_batch SET lease_expires_at = now() - interval '1 second'")
 
 
+def write_event(database: Database, batch: BatchWork) -> None:
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO helix.event (kind) VALUES ('written by an orphan')")
+        batch.lease.fence(connection)
+
+
 def test_a_second_run_is_refused_while_the_first_one_lives(database: Database, key: str) -> None:
     with (
         phase(database, key, "one", "parsing"),
@@ -53,9 +59,8 @@ def test_a_lapsed_lease_is_taken_over_and_its_old_holder_is_fenced(database: Dat
     with phase(database, key, "orphan", "parsing") as orphan:
         lapse(database)
         with phase(database, key, "retry", "parsing") as retry:
-            with pytest.raises(FencedError, match="LEASE_LOST"), database.transaction() as connection:
-                connection.execute("INSERT INTO helix.event (kind) VALUES ('written by an orphan')")
-                orphan.lease.fence(connection)
+            with pytest.raises(FencedError, match="LEASE_LOST"):
+                write_event(database, orphan)
             with database.transaction() as connection:
                 retry.lease.fence(connection)
     with database.transaction() as connection:
@@ -86,5 +91,5 @@ def test_progress_is_noted_with_the_fence(database: Database, key: str) -> None:
 
 
 def test_an_unknown_partition_is_named(database: Database) -> None:
-    with pytest.raises(HelixError, match="BATCH_UNKNOWN.*20000101"), phase(database, "20000101-x", "one", "parsing"):
+    with pytest.raises(HelixError, match=r"BATCH_UNKNOWN.*20000101"), phase(database, "20000101-x", "one", "parsing"):
         pass

@@ -32,10 +32,15 @@ def lines(database: Database) -> list[int]:
         return [line for (line,) in connection.execute("SELECT line FROM ledger ORDER BY 1")]
 
 
-def test_a_block_is_committed_whole_or_not_at_all(database: Database) -> None:
-    with pytest.raises(ZeroDivisionError), database.transaction() as connection:
+def write_twice(database: Database) -> None:
+    with database.transaction() as connection:
         connection.execute("INSERT INTO ledger VALUES (1)")
-        _ = 1 / 0
+        connection.execute("INSERT INTO ledger VALUES (1)")
+
+
+def test_a_block_is_committed_whole_or_not_at_all(database: Database) -> None:
+    with pytest.raises(errors.UniqueViolation):
+        write_twice(database)
     assert lines(database) == []
 
 
