@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +10,8 @@ import psycopg
 
 from helix_pipelines.cli.output import note
 from helix_pipelines.storage import reports
+from helix_pipelines.storage.queue import record_run_end
+from helix_pipelines.storage.states import BatchState
 
 if TYPE_CHECKING:
     from helix_pipelines.instance.dagster_runs import RunHandle
@@ -43,11 +44,12 @@ def see_through(
     KeyboardInterrupt once the run has been stopped.
     """
     ran = False
+    own_run: str | None = None
     deferred_since: float | None = None
     while True:
         pulse = reports.pulse(connection, batch)
         state = pulse["state"]
-        if pulse["leased"]:
+        if pulse["leased"] and pulse["run_id"] != own_run:
             note(f"Run {pulse['run_id']} is working on batch {batch}; following it.")
             ran = _follow(connection, batch, pulse["run_id"], display)
             continue
@@ -58,21 +60,39 @@ def see_through(
             if monotonic() - deferred_since > patience:
                 return
             note(
-                f"Batch {batch} is deferred; trying again in {DEFERRAL_POLL_SECONDS:.0f} s (Ctrl-C leaves it for later)."
+                f"Batch {batch} is deferred; the next try is in {DEFERRAL_POLL_SECONDS:.0f} s, Ctrl-C leaves it for later."
             )
             sleep(DEFERRAL_POLL_SECONDS)
-        _run(connection, batch, start, display)
+        own_run = _run(connection, batch, start, display)
         ran = True
 
 
-def _run(connection: psycopg.Connection, batch: str, start: StartRun, display: Display | None) -> None:
-    with _stopped_on_interrupt(start()) as run:
-        if display is None:
-            run.wait()
-            return
-        while run.poll() is None:
-            _beat(connection, batch, display)
-        display.show(reports.pulse(connection, batch))
+def _run(connection: psycopg.Connection, batch: str, start: StartRun, display: Display | None) -> str:
+    """Start a run, wait for its end and return its id. Books the end where its process was killed before it could."""
+    launched = reports.pulse(connection, batch)["at"]
+    run = start()
+    try:
+        code = _wait(connection, batch, run, display)
+    except KeyboardInterrupt:
+        note("Stopping the run; the same command continues the import later.")
+        run.terminate(STOP_SECONDS)
+        record_run_end(connection, batch, run.run_id, BatchState.PAUSED, run_created=launched)
+        raise
+    if code != 0:
+        message = f"The run's process ended with exit code {code}; its log is {run.log}."
+        note(message)
+        error = {"code": "RUN_WORKER_LOST", "message": message}
+        record_run_end(connection, batch, run.run_id, BatchState.ERROR, run_created=launched, error=error)
+    return run.run_id
+
+
+def _wait(connection: psycopg.Connection, batch: str, run: RunHandle, display: Display | None) -> int:
+    if display is None:
+        return run.wait()
+    while (code := run.poll()) is None:
+        _beat(connection, batch, display)
+    display.show(reports.pulse(connection, batch))
+    return code
 
 
 def _follow(connection: psycopg.Connection, batch: str, run_id: str, display: Display | None) -> bool:
@@ -91,13 +111,3 @@ def _beat(connection: psycopg.Connection, batch: str, display: Display | None) -
         display.show(pulse)
     sleep(max(POLL_SECONDS, POLL_SHARE * (monotonic() - asked)))
     return pulse
-
-
-@contextmanager
-def _stopped_on_interrupt(run: RunHandle) -> Iterator[RunHandle]:
-    try:
-        yield run
-    except KeyboardInterrupt:
-        note("Stopping the run; the same command continues the import later.")
-        run.terminate(STOP_SECONDS)
-        raise

@@ -1,6 +1,7 @@
 -- What a progress display needs, cheap enough to be asked again and again while the batch runs. Pending texts are counted on
 -- the index of pending ones, and only while texts are being embedded.
-SELECT b.state,
+SELECT clock_timestamp() AS at,
+       b.state,
        b.run_id,
        b.state = 'running' AND b.lease_expires_at > clock_timestamp() AS leased,
        p.phase,

@@ -1,0 +1,141 @@
+"""`helix search`: find pairs by meaning and by wording."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated
+
+import psycopg
+import typer
+
+from helix_pipelines.cli.connection import connected
+from helix_pipelines.cli.output import ExitCode, JsonOption, note, write_json
+from helix_pipelines.resilience.errors import HelixError, SetupError
+from helix_pipelines.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from helix_pipelines.embedding.generations import Generation
+    from helix_pipelines.instance.services import EmbeddingEndpoint
+    from helix_pipelines.serving.search import Hit, SearchResult
+
+EMBEDDING_TIMEOUT = 1.0
+"""Seconds for the query's vector; full text alone answers sooner than a person loses patience."""
+ANSWER_LINES = 4
+SOURCES_SHOWN = 3
+INDENT = " " * 11
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("search")(search_pairs)
+
+
+def search_pairs(
+    text: Annotated[str, typer.Argument(help="A question, words, a code or a name.")],
+    k: Annotated[int, typer.Option("-k", min=1, max=100, help="How many pairs to show.")] = 10,
+    collection: Annotated[str | None, typer.Option("--collection", "-c", help="Only this collection.")] = None,
+    category: Annotated[str | None, typer.Option(help="Only pairs of this category.")] = None,
+    language: Annotated[str | None, typer.Option(help="Only pairs in this language, as de or en.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only pairs of this source.")] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Find the pairs that answer a question, best first, each with the file and row that it comes from.
+
+    Where the embedding service does not answer within a second, full text alone is searched: the mode is then `text_only`.
+
+    Try:
+
+    - `helix search "how do I get my money back"`
+    - `helix search E-4012 -k 3 --collection support`
+    - `helix search "mot de passe" --language fr --json`
+    """
+    from helix_pipelines.serving.search import search
+
+    settings = load_settings()
+    with connected(settings) as connection:
+        result = search(
+            connection,
+            text,
+            _query_vector(settings, connection, text),
+            k=k,
+            collection=collection,
+            category=category,
+            language=language,
+            source=source,
+        )
+    if as_json:
+        write_json(result)
+    else:
+        typer.echo(result_text(result, width=shutil.get_terminal_size().columns))
+    return ExitCode.DONE
+
+
+def result_text(result: SearchResult, *, width: int) -> str:
+    """The hits for a person: rank, score, question, the first lines of the answer, and where it is from."""
+    if not result.hits:
+        return "Nothing was found."
+    return "\n\n".join(_hit_text(rank, hit, width) for rank, hit in enumerate(result.hits, start=1))
+
+
+def _hit_text(rank: int, hit: Hit, width: int) -> str:
+    question = textwrap.shorten(hit.question, 3 * width, placeholder=" ...")
+    head = textwrap.fill(
+        question, width, initial_indent=f"{rank:>3}. {hit.score:.3f} ", subsequent_indent=INDENT, break_on_hyphens=False
+    )
+    answer = textwrap.wrap(
+        hit.answer, width, initial_indent=INDENT, subsequent_indent=INDENT, max_lines=ANSWER_LINES, placeholder=" ..."
+    )
+    places = [f"{place.path}{f' [{place.sheet}]' if place.sheet else ''}:{place.row}" for place in hit.sources]
+    more = [f"and {len(places) - SOURCES_SHOWN} more"] if len(places) > SOURCES_SHOWN else []
+    remark = " (an update waits for its vector)" if hit.stale else ""
+    origin = f"{INDENT}{hit.collection}: {', '.join(places[:SOURCES_SHOWN] + more)}{remark}"
+    return "\n".join([head, *answer, origin])
+
+
+def _query_vector(settings: Settings, connection: psycopg.Connection, text: str) -> Sequence[float] | None:
+    """The query's vector by the model that filled the knowledge base, None with a note where it cannot be had.
+
+    Raises SetupError (EMBEDDING_GENERATION_MISMATCH) where the settings name another model.
+    """
+    from helix_pipelines.embedding.generations import active_generation
+    from helix_pipelines.instance.services import embedder
+
+    generation = active_generation(connection)
+    if generation is None or not text.strip():
+        return None
+    try:
+        with embedder(settings) as endpoint:
+            if endpoint.model == generation.model:
+                return _embed(endpoint, generation, text)
+    except HelixError as error:
+        note(f"Searching by full text only. {error}")
+        return None
+    raise SetupError(
+        "EMBEDDING_GENERATION_MISMATCH",
+        f"The knowledge base was embedded by {generation.model}, the settings name {endpoint.model}: set"
+        f" HELIX_EMBEDDING_MODEL={generation.model} and HELIX_EMBEDDING_URL to the service that has it.",
+    )
+
+
+def _embed(endpoint: EmbeddingEndpoint, generation: Generation, text: str) -> Sequence[float]:
+    from contextlib import closing
+
+    from helix_pipelines.embedding.client import EmbeddingClient
+    from helix_pipelines.embedding.passages import query_text
+
+    client = EmbeddingClient(
+        endpoint.url,
+        endpoint.api_key,
+        endpoint.model,
+        generation.dimensions,
+        timeout=EMBEDDING_TIMEOUT,
+        max_connections=1,
+    )
+    with closing(client):
+        reply = client.embed([query_text(text, generation.recipe)], deadline=monotonic() + EMBEDDING_TIMEOUT)
+    vector: Sequence[float] = reply.vectors[0]
+    return vector
