@@ -42,8 +42,7 @@ RECIPES: Final = {
     recipe.name: recipe
     for recipe in (
         Recipe("e5:question", "query: ", "query: ", with_answer=False),
-        # Pairs take the role of queries too: found better than "passage: " for questions that look for questions.
-        Recipe("e5:question+answer", "query: ", "query: ", with_answer=True),
+        Recipe("e5:question+answer", "query: ", "passage: ", with_answer=True),
         Recipe("plain:question+answer", "", "", with_answer=True),
     )
 }

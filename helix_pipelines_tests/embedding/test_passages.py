@@ -19,7 +19,7 @@ ANSWER = " ".join(f"Sentence number {number} says something of use." for number 
 
 
 def test_a_short_pair_is_one_passage_under_its_role() -> None:
-    assert passages("Who?", "Me.", "e5:question+answer") == ["query: Who?\nMe."]
+    assert passages("Who?", "Me.", "e5:question+answer") == ["passage: Who?\nMe."]
     assert passages("Who?", "Me.", "e5:question") == ["query: Who?"]
     assert passages("Who?", "Me.", PLAIN_RECIPE) == ["Who?\nMe."]
 
@@ -32,7 +32,7 @@ def test_a_query_gets_the_role_of_queries() -> None:
 def test_every_passage_of_a_long_pair_begins_with_the_question() -> None:
     texts = passages("What is it?", ANSWER, "e5:question+answer")
     assert len(texts) > 5
-    assert all(text.startswith("query: What is it?\nSentence number ") for text in texts)
+    assert all(text.startswith("passage: What is it?\nSentence number ") for text in texts)
     assert all(text.endswith("of use.") for text in texts)
 
 
@@ -69,7 +69,7 @@ def test_a_question_longer_than_the_window_is_cut_and_not_lost() -> None:
 def test_any_pair_has_passages_of_bounded_length(question: str, answer: str, recipe: str) -> None:
     texts = passages(question, answer, recipe)
     assert texts
-    assert max(map(len, texts)) <= WINDOW_TOKENS / 0.4 + len("query: ")
+    assert max(map(len, texts)) <= WINDOW_TOKENS / 0.4 + len("passage: ")
 
 
 def test_models_of_the_e5_family_get_roles_and_others_do_not() -> None:
