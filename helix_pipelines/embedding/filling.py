@@ -146,10 +146,7 @@ class _Filling:
                 self.tokens += outcome.result.tokens
 
     def _store_vectors(self, connection: psycopg.Connection, rows: list[tuple[Any, ...]]) -> None:
-        connection.execute(
-            "CREATE TEMP TABLE IF NOT EXISTS arrived_vector (text_hash uuid, vector halfvec, tokens integer)"
-            " ON COMMIT DELETE ROWS"
-        )
+        connection.execute(load("create_arrived_vector"))
         copy_rows(connection, "arrived_vector", VECTOR_COLUMNS, rows)
         connection.execute("ANALYZE arrived_vector")
         connection.execute(load("store_vectors"), {"generation": self._generation.id, "run_id": self._batch.run_id})

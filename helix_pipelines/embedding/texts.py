@@ -102,14 +102,7 @@ class PendingTexts:
         claimed: list[Text] = []
         if units:
             pairs, ordinals, keys, texts = (list(column) for column in zip(*units, strict=True))
-            connection.execute(
-                "INSERT INTO helix.passage (pair_id, recipe, ordinal, text_hash, body)"
-                " SELECT u.pair, %s, u.ordinal, u.text_hash, u.body"
-                " FROM unnest(%s::bigint[], %s::smallint[], %s::uuid[], %s::text[])"
-                " AS u(pair, ordinal, text_hash, body)"
-                " ON CONFLICT DO NOTHING",
-                [recipe, pairs, ordinals, keys, texts],
-            )
+            connection.execute(load("insert_passages"), [recipe, pairs, ordinals, keys, texts])
             fresh = connection.execute(load("claim_new_texts"), {**self._claim(), "job": job.id, "hashes": keys})
             claimed = [Text(key, bodies[key], job.id) for (key,) in fresh]
         self._serve_window(connection, window)

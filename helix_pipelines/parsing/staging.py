@@ -116,7 +116,7 @@ def _parse_file(
     reader = open_reader(lambda: store.open(sha256), sniffed, job.mapping or None, limits)
     done = run_chunk(database, lambda connection: _resume_point(connection, batch, job, reader))
     for rows in reader.chunks(skip=done.records):
-        ledger, content, refused = _staged(job.id, done.records, rows, categorize)
+        ledger, content, refused = staged_rows(job.id, done.records, rows, categorize)
         done = Checkpoint(done.records + len(rows), done.chunk + 1, reader.version)
         chunk = _Chunk(ledger, content, refused, done)
         run_chunk(database, lambda connection, chunk=chunk: _store_chunk(connection, batch, job, chunk))  # type: ignore[misc]
@@ -145,7 +145,7 @@ def _resume_point(connection: psycopg.Connection, batch: BatchWork, job: ImportJ
     return done
 
 
-def _staged(
+def staged_rows(
     import_id: int, consumed: int, rows: Sequence[ParsedRow], categorize: Categorizer
 ) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], int]:
     """Ledger lines and texts of a chunk, and how many of its records were refused."""
