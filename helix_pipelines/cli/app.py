@@ -21,6 +21,8 @@ from helix_pipelines.cli.output import ExitCode, complain
 from helix_pipelines.resilience.errors import HelixError, UsageError
 
 COMMANDS = {
+    "up": "services",
+    "down": "services",
     "import": "imports",
     "status": "status",
     "search": "search",
