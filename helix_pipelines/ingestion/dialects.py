@@ -1,0 +1,69 @@
+"""Which character separates the columns of a text, judged by whole records and not by counting characters."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+
+from helix_pipelines.parsing.columns import has_pairs
+from helix_pipelines.parsing.csv_records import CsvRecords, Record
+from helix_pipelines.parsing.limits import ParseLimits
+
+DELIMITERS = (",", ";", "\t", "|", "\x1f", "\x01", "^", "~")
+"""In the order in which they win a tie."""
+SAMPLE_RECORDS = 500
+FITTING_SHARE = 0.6
+"""Of the sampled records, this many must have the header's width where its names say nothing."""
+
+_SEPARATOR_LINE = re.compile(r"sep=(.)(?:\r\n|\n|\r)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How delimited text is cut. `preamble_lines` is 1 where a line `sep=;`, Excel's convention, precedes the header."""
+
+    delimiter: str
+    preamble_lines: int = 0
+
+
+def detect_dialect(sample: str, limits: ParseLimits) -> tuple[Dialect | None, bool]:
+    """The dialect of a text that starts with `sample`, None where it is no table; and whether its header names a pair."""
+    announced = _SEPARATOR_LINE.match(sample)
+    if announced:
+        rest = sample[announced.end() :]
+        return Dialect(announced[1], preamble_lines=1), has_pairs(_header(_records(rest, announced[1], limits)))
+    best: tuple[tuple[bool, float, int], str] | None = None
+    for delimiter in DELIMITERS:
+        if delimiter not in sample:
+            continue
+        score = _score(_records(sample, delimiter, limits))
+        if best is None or score > best[0]:
+            best = score, delimiter
+    if best is None:
+        return None, False
+    (names_a_pair, fit, width), delimiter = best
+    is_table = width > 1 and (names_a_pair or fit >= FITTING_SHARE)
+    return (Dialect(delimiter) if is_table else None), names_a_pair and width > 1
+
+
+def _records(sample: str, delimiter: str, limits: ParseLimits) -> list[Record]:
+    """The records of a sample that may break off anywhere, so without the last one unless it is the only one."""
+    lines = io.StringIO(sample, newline="").readlines()
+    records = [record for window, _ in CsvRecords([lines], delimiter, limits) for record in window if record != []]
+    return records[: SAMPLE_RECORDS + 1] if len(records) <= 2 else records[:-1][: SAMPLE_RECORDS + 1]  # noqa: PLR2004
+
+
+def _header(records: list[Record]) -> list[str]:
+    return records[0] if records and isinstance(records[0], list) else []
+
+
+def _score(records: list[Record]) -> tuple[bool, float, int]:
+    """Header names first, then the share of records that are as wide as the header, then its width."""
+    header = _header(records)
+    width = len(header)
+    if width < 2:  # noqa: PLR2004 - one column is no table
+        return False, 0.0, width
+    body = records[1:]
+    fit = sum(isinstance(record, list) and len(record) == width for record in body) / len(body) if body else 1.0
+    return has_pairs(header), round(fit, 2), width

@@ -1,0 +1,43 @@
+"""How much of a file a reader is willing to hold: the caps that keep one file from hurting the machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from helix_pipelines.settings import Settings
+
+RECORD_CELLS = 8
+"""A record may be this many times the longest allowed cell: a few long columns are normal, hundreds of them are not."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParseLimits:
+    """Caps on what a file may ask for.
+
+    `file_bytes` is its size as it lies there; `expanded_bytes` and `expansion_ratio` concern compressed files only.
+    `cell_chars` is the longest text of one field, `columns` the most columns of a table, `nesting` the deepest JSON value.
+    """
+
+    file_bytes: int = 4 * 1024**3
+    expanded_bytes: int = 8 * 1024**3
+    expansion_ratio: int = 200
+    cell_chars: int = 1_000_000
+    columns: int = 2_000
+    nesting: int = 100
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> ParseLimits:
+        """The limits of this deployment (`HELIX_MAX_*`)."""
+        return cls(
+            file_bytes=settings.max_file_bytes,
+            expanded_bytes=settings.max_expanded_bytes,
+            expansion_ratio=settings.max_expansion_ratio,
+            cell_chars=settings.max_cell_chars,
+            columns=settings.max_columns,
+            nesting=settings.max_nesting,
+        )
+
+    @property
+    def record_chars(self) -> int:
+        """The longest record, in characters, that is held in memory to be looked at."""
+        return RECORD_CELLS * self.cell_chars
