@@ -61,7 +61,7 @@ def launch_next(connection: psycopg.Connection, max_running: int) -> list[Launch
     """Mark as launched what may run now beside what runs already; to be committed before the runs are asked for."""
     connection.execute("SELECT pg_advisory_xact_lock(hashtext('helix.queue'))")
     row = connection.execute(load("queue_busy")).fetchone()
-    running, busy = row if row else (0, [])
+    running, busy = row or (0, [])
     if running >= max_running:
         return []
     waiting = [

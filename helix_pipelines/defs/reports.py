@@ -1,0 +1,61 @@
+"""A stage's report as Dagster's metadata: figures that become plots, and a table of files that a person can read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from helix_pipelines.storage.imports import OUTCOMES, FileLine
+
+FILES_SHOWN = 50
+"""Lines of a table: files with something wrong come first, and all of them are in `helix status`."""
+MESSAGE_CHARS = 300
+COLUMNS = ("import", "file", "status", "rows_read", *OUTCOMES, "pending", "reason")
+
+
+def row_counts(files: Sequence[FileLine]) -> dict[str, int]:
+    """Rows read and rows per outcome, summed over the files; they add up."""
+    names = ("rows_read", *OUTCOMES, "pending")
+    return {name: sum(getattr(file, name) for file in files) for name in names}
+
+
+def file_metadata(files: Sequence[FileLine], seconds: float) -> dict[str, dg.MetadataValue | float | int]:
+    """What every asset that goes through files shows: how many, which, what became of them, and how long it took."""
+    return {
+        "seconds": round(seconds, 3),
+        "files": len(files),
+        "files_rejected": sum(file.status == "rejected" for file in files),
+        "imports": dg.MetadataValue.json([file.import_id for file in files]),
+        "file_table": dg.MetadataValue.md(file_table(files)),
+        **row_counts(files),
+    }
+
+
+def file_table(files: Sequence[FileLine]) -> str:
+    """The files as a Markdown table: rejected ones first, then those with quarantined rows."""
+    ordered = sorted(files, key=lambda file: (file.code is None, -file.quarantined, file.import_id))
+    shown = [_line(file) for file in ordered[:FILES_SHOWN]]
+    more = len(files) - len(shown)
+    return markdown_table(COLUMNS, shown) + (f"\n\n... and {more:,} files more: `helix status`" if more > 0 else "")
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A GitHub-style table; figures get thousands separators, and no cell can break out of its line."""
+    head = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
+    return "\n".join([head, *(f"| {' | '.join(map(_cell, row))} |" for row in rows)])
+
+
+def _line(file: FileLine) -> list[object]:
+    reason = f"{file.code}: {file.message}" if file.code else ""
+    counts = [getattr(file, name) for name in ("rows_read", *OUTCOMES, "pending")]
+    return [str(file.import_id), file.path, file.status, *counts, reason]
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    text = " ".join(str(value).split())[:MESSAGE_CHARS]
+    for character, escaped in (("\\", "\\\\"), ("|", "\\|"), ("`", "\\`"), ("<", "&lt;"), ("[", "\\[")):
+        text = text.replace(character, escaped)
+    return text

@@ -1,0 +1,122 @@
+"""What assets, sensors and checks are given to reach the outside; each is opened where it is used and closed after it.
+
+The settings come from the environment when something is opened. With the embedded database or embedder the process that opens
+it joins the server that `helix up` or `helix import` runs, or starts it where there is none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from helix_pipelines.embedding.client import PROBE, EmbeddingClient
+from helix_pipelines.embedding.generations import Generation, ensure_generation
+from helix_pipelines.ingestion.batching import BatchLimits
+from helix_pipelines.ingestion.store import ContentStore
+from helix_pipelines.instance import services
+from helix_pipelines.instance.services import EmbeddingEndpoint
+from helix_pipelines.parsing.limits import ParseLimits
+from helix_pipelines.resilience.retry import call_with_retry
+from helix_pipelines.settings import load_settings
+from helix_pipelines.storage.engine import Database
+
+
+class DatabaseResource(dg.ConfigurableResource[None]):
+    """PostgreSQL with schema `helix`, at `HELIX_DATABASE_URL` or embedded."""
+
+    @contextmanager
+    def pool(self) -> Iterator[Database]:
+        """A small pool of connections for the length of the block."""
+        settings = load_settings()
+        with services.database(settings) as url, closing(Database.from_settings(url, settings)) as database:
+            yield database
+
+
+class StoreResource(dg.ConfigurableResource[None]):
+    """The content-addressed store of original files at `HELIX_STORE_URL`, and what may be read from it."""
+
+    def store(self) -> ContentStore:
+        """The store."""
+        return ContentStore(load_settings().store)
+
+    def limits(self) -> ParseLimits:
+        """Caps on the size and shape of a file (`HELIX_MAX_*`)."""
+        return ParseLimits.from_settings(load_settings())
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingService:
+    """An embedding service that answers, a client for it, and the seconds that one request may take."""
+
+    endpoint: EmbeddingEndpoint
+    client: EmbeddingClient
+    batch_timeout: float
+
+    def generation(self, database: Database) -> Generation:
+        """The active generation, made if this is the first import; a service that decides on the dimensions is asked for them.
+
+        Raises SetupError (EMBEDDING_GENERATION_MISMATCH) where the settings name another model than the knowledge base has.
+        """
+        dimensions = self.endpoint.dimensions
+        while True:
+            with database.transaction() as connection:
+                generation = ensure_generation(connection, self.endpoint.model, dimensions)
+            if generation is not None:
+                return generation
+            reply = call_with_retry(lambda: self.client.embed(PROBE, self._deadline()), deadline=self._deadline())
+            dimensions = reply.vectors.shape[1]
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self.batch_timeout
+
+
+class EmbeddingResource(dg.ConfigurableResource[None]):
+    """The embedding service at `HELIX_EMBEDDING_URL`, or the local embedder."""
+
+    @contextmanager
+    def service(self) -> Iterator[EmbeddingService]:
+        """The service and a client for it, for the length of the block; the local embedder is started if need be."""
+        settings = load_settings()
+        with services.embedder(settings) as endpoint:
+            client = EmbeddingClient(
+                endpoint.url,
+                endpoint.api_key,
+                endpoint.model,
+                endpoint.dimensions,
+                timeout=settings.batch_timeout,
+                max_connections=endpoint.max_concurrency,
+            )
+            with closing(client):
+                yield EmbeddingService(endpoint, client, settings.batch_timeout)
+
+
+class InboxResource(dg.ConfigurableResource[None]):
+    """The folder at `HELIX_INBOX`, and how its files are sealed into batches."""
+
+    def folder(self) -> Path:
+        """The folder that people drop files into."""
+        return load_settings().inbox_dir.absolute()
+
+    def stable_seconds(self) -> float:
+        """For how long a file has to keep its size and time."""
+        return load_settings().inbox_stable_seconds
+
+    def limits(self) -> BatchLimits:
+        """How large a batch may become."""
+        settings = load_settings()
+        return BatchLimits(settings.inbox_batch_files, settings.inbox_batch_bytes, settings.inbox_batch_age)
+
+
+def resources() -> dict[str, object]:
+    """Every resource by the name under which definitions ask for it."""
+    return {
+        "database": DatabaseResource(),
+        "store": StoreResource(),
+        "embedding": EmbeddingResource(),
+        "inbox": InboxResource(),
+    }

@@ -1,0 +1,165 @@
+"""What happens by itself: the inbox is watched, the queue is launched, and the ends of runs are told to their batches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+import psycopg
+
+from helix_pipelines.defs.jobs import import_batch_job
+from helix_pipelines.defs.partitions import import_batches
+from helix_pipelines.defs.resources import DatabaseResource, InboxResource
+from helix_pipelines.ingestion.inbox import list_inbox, take_stable_files
+from helix_pipelines.instance.run_failures import run_failure
+from helix_pipelines.settings import load_settings
+from helix_pipelines.storage.queue import Launch, launch_next, launched_without_lease, record_run_end, requeue
+from helix_pipelines.storage.states import BatchState
+
+INTERVAL = 5
+"""Seconds between ticks, the shortest that Dagster's daemon keeps: a file is to be found within a minute of being dropped."""
+LISTING_SECONDS = 20.0
+"""Of the 60 s that a tick may last; the next tick goes on where this one stopped."""
+PARTITION_TAG = "dagster/partition"
+BATCH_TAG = "helix/batch"
+PRIORITY_TAG = "dagster/priority"
+WILL_RETRY_TAG = "dagster/will_retry"
+ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+
+
+@dg.sensor(
+    target=import_batch_job,
+    minimum_interval_seconds=INTERVAL,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Seals the files that have come to rest in the inbox into import batches and queues them.",
+)
+def inbox_sensor(
+    context: dg.SensorEvaluationContext, database: DatabaseResource, inbox: InboxResource
+) -> dg.SensorResult:
+    """One look at the inbox. The cursor is the path after which the next look goes on, empty at the start."""
+    root = inbox.folder()
+    deadline = time.monotonic() + LISTING_SECONDS
+    listing = list_inbox(root, after=context.cursor or None, deadline=deadline, clock=time.monotonic)
+    for problem in listing.problems:
+        context.log.warning(f"Not looked at: {problem}")
+    with database.pool() as pool, pool.transaction() as connection:
+        report = take_stable_files(connection, root, listing, inbox.limits(), inbox.stable_seconds())
+    waiting = f"{len(listing.files)} files seen, {report.settling} settling, {report.waiting} waiting"
+    return dg.SensorResult(
+        # The queue adds the keys too, should this tick be lost; added now, a waiting batch shows as a missing partition.
+        dynamic_partitions_requests=[import_batches.build_add_request(report.batches)] if report.batches else [],
+        skip_reason=f"{waiting}; sealed: {', '.join(report.batches) or 'nothing'}.",
+        cursor=listing.until or "",
+    )
+
+
+@dg.sensor(
+    target=import_batch_job,
+    minimum_interval_seconds=INTERVAL,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Launches queued batches by priority, then position; never two that import into the same source.",
+)
+def batch_queue_sensor(
+    context: dg.SensorEvaluationContext, database: DatabaseResource
+) -> dg.SensorResult | dg.SkipReason:
+    """Take what may run now from the queue. Batches are marked before their runs are asked for, so a lost tick launches nothing
+    twice; what it leaves without a run is queued again.
+    """
+    with database.pool() as pool, pool.transaction() as connection:
+        lost = _requeue_lost(context.instance, connection)
+        launches = launch_next(connection, load_settings().max_running_batches)
+    for key in lost:
+        context.log.warning(f"{key} was launched but has no run; it is queued again.")
+    if not launches:
+        return dg.SkipReason("Nothing to launch.")
+    return dg.SensorResult(
+        run_requests=[_run_request(launch) for launch in launches],
+        dynamic_partitions_requests=[import_batches.build_add_request([launch.partition_key for launch in launches])],
+    )
+
+
+def _run_request(launch: Launch) -> dg.RunRequest:
+    return dg.RunRequest(
+        run_key=launch.run_key,
+        partition_key=launch.partition_key,
+        tags={BATCH_TAG: launch.name, PRIORITY_TAG: str(launch.priority)},
+    )
+
+
+def _requeue_lost(instance: dg.DagsterInstance, connection: psycopg.Connection) -> list[str]:
+    """Queue batches again whose launch came to nothing: Dagster knows no run of theirs that is still to come or under way."""
+    lost: list[str] = []
+    for key in launched_without_lease(connection):
+        alive = instance.get_runs_count(
+            dg.RunsFilter(
+                tags={PARTITION_TAG: key}, statuses=[status for status in dg.DagsterRunStatus if status not in ENDED]
+            )
+        )
+        if not alive and requeue(connection, key):
+            lost.append(key)
+    return lost
+
+
+@dg.run_failure_sensor(
+    monitored_jobs=[import_batch_job],
+    minimum_interval_seconds=INTERVAL,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Marks the batch of a failed run as failed, with the reason, unless Dagster runs it again by itself.",
+)
+def failed_run_sensor(context: dg.RunFailureSensorContext, database: DatabaseResource) -> None:
+    """A run that Dagster will retry speaks through its retry."""
+    if context.dagster_run.tags.get(WILL_RETRY_TAG) != "true":
+        error = run_failure(context.instance, context.dagster_run.run_id)
+        _record_end(context, database, BatchState.ERROR, error)
+
+
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.CANCELED,
+    monitored_jobs=[import_batch_job],
+    minimum_interval_seconds=INTERVAL,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Marks the batch of a run that a person terminated as paused: it goes on when a person says so.",
+)
+def terminated_run_sensor(context: dg.RunStatusSensorContext, database: DatabaseResource) -> None:
+    """A stop by a human stays a stop."""
+    _record_end(context, database, BatchState.PAUSED)
+
+
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    monitored_jobs=[import_batch_job],
+    minimum_interval_seconds=INTERVAL,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Marks a batch as paused where a run succeeded short of the knowledge base: only some assets were chosen.",
+)
+def partial_run_sensor(context: dg.RunStatusSensorContext, database: DatabaseResource) -> None:
+    """A whole run has said itself that its batch is done, so nothing changes for it."""
+    _record_end(context, database, BatchState.PAUSED)
+
+
+def _record_end(
+    context: dg.RunStatusSensorContext,
+    database: DatabaseResource,
+    state: BatchState,
+    error: Mapping[str, str] | None = None,
+) -> None:
+    run = context.dagster_run
+    record = context.instance.get_run_record_by_id(run.run_id)
+    key = run.tags.get(PARTITION_TAG)
+    if key is None or record is None:
+        return
+    with database.pool() as pool, pool.transaction() as connection:
+        moved = record_run_end(connection, key, run.run_id, state, run_created=record.create_timestamp, error=error)
+    if moved:
+        context.log.info(f"{key} is {state}.")
+
+
+SENSORS: Sequence[dg.SensorDefinition] = [
+    inbox_sensor,
+    batch_queue_sensor,
+    failed_run_sensor,
+    terminated_run_sensor,
+    partial_run_sensor,
+]
+"""All of them run unless somebody stops them in the UI."""
