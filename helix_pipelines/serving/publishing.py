@@ -15,6 +15,10 @@ from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.transactions import run_chunk
 
 
+MERGE_TERMS = "SELECT gin_clean_pending_list('helix.ix_qa_pair_search')"
+"""What the batch added to the full text index is merged now, so that no search has to scan it as a list."""
+
+
 @dataclass(frozen=True, slots=True)
 class PublishReport:
     """State of the knowledge base after the batch: searchable pairs and stale ones over all collections, seconds taken."""
@@ -34,6 +38,7 @@ def publish_batch(database: Database, batch: BatchWork) -> PublishReport:
     """
     started = monotonic()
     run_chunk(database, lambda connection: _close(connection, batch))
+    run_chunk(database, lambda connection: connection.execute(MERGE_TERMS))
     with database.transaction() as connection:
         figures = connection.execute(load("knowledge_base_figures")).fetchone()
         files = file_lines(connection, batch.id)
