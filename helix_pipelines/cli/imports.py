@@ -87,7 +87,8 @@ def import_files(
     with database_url(settings) as url, connect(url) as connection:
         if no_wait:
             batch = _batch_for(connection, requests, state=BatchState.QUEUED)
-            report = {**reports.import_report(connection, batch), "status": "deferred"}
+            report = {**reports.import_report(connection, batch), "status": BatchState.DEFERRED}
+            report.pop("error", None)  # it has not ended yet
         else:
             batch = _batch_for(connection, requests, state=BatchState.LAUNCHED)
             _run(settings, url, connection, batch)
@@ -195,7 +196,7 @@ def _encoding(value: str | None) -> str | None:
         return None
     try:
         known = codecs.lookup(value)
-        b"".decode(value)
+        b"?".decode(value, errors="replace")
     except LookupError as error:
         raise UsageError(
             "ENCODING_UNKNOWN", f"--encoding {value!r} is not known; write utf-8, cp1252, shift_jis..."
