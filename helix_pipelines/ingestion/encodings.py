@@ -129,17 +129,24 @@ def _scan_utf_8(open_binary: Callable[[], BinaryIO]) -> _Utf8Scan:
         scan.bad += bad
         scan.valid += len(text) - len(text.encode("ascii", "ignore")) - bad
         if len(scan.sample) < SAMPLE_BYTES:
-            scan.sample += _telling_lines(block)
+            scan.sample += _telling_lines(block, is_first=scan.total == len(block))
         elif scan.bad > SAMPLE_BYTES and scan.bad > scan.valid:
             break  # certainly not UTF-8, the rest of the file cannot change that
     return scan
 
 
-def _telling_lines(block: bytes) -> bytes:
+def _telling_lines(block: bytes, *, is_first: bool) -> bytes:
     """Lines with bytes beyond ASCII, whole ones where there are any: half a character would mislead the guess."""
     lines = block.splitlines(keepends=True)
-    whole = lines[1:-1] if len(lines) > 2 and len(block) == BLOCK_BYTES else lines  # noqa: PLR2004 - first, last, between
-    return b"".join(line for line in whole if not line.isascii())[:SAMPLE_BYTES_A_BLOCK]
+    whole = lines[0 if is_first else 1 : -1 if len(block) == BLOCK_BYTES else None]
+    telling, size = [], 0
+    for line in whole:
+        if not line.isascii():
+            telling.append(line)
+            size += len(line)
+            if size >= SAMPLE_BYTES_A_BLOCK:
+                break
+    return b"".join(telling)[:SAMPLE_BYTES] if telling else b"".join(lines)[:SAMPLE_BYTES]
 
 
 def _legacy_encoding(open_binary: Callable[[], BinaryIO], sample: bytes) -> Encoding:
@@ -213,15 +220,27 @@ def _blocks(open_binary: Callable[[], BinaryIO]) -> Iterator[bytes]:
 
 
 def _unmarked_utf_16(head: bytes) -> str | None:
-    """UTF-16 without a mark: its commas, spaces and line ends leave zero bytes on one side of the pairs only."""
-    pairs = len(head) // 2
-    even, odd = head[0 : 2 * pairs : 2].count(0), head[1 : 2 * pairs : 2].count(0)
-    if max(even, odd) < max(2, pairs // 20) or min(even, odd) * 20 > max(even, odd):
+    """UTF-16 without a mark: the one of its two byte orders that has line ends, in a text without strange characters.
+
+    ASCII in UTF-16 is every second byte zero. Chinese has few zeros, but is no UTF-8, as a text with some stray NULs is.
+    """
+    even = head[: len(head) // 2 * 2]
+    zeros = even.count(0)
+    if zeros < 2 or (zeros < len(even) // 20 and _is_utf_8(head)):  # noqa: PLR2004 - a line end and a separator
         return None
-    name = "utf-16-be" if even > odd else "utf-16-le"
-    text = head[: 2 * pairs].decode(name, "replace")
+    texts = {name: even.decode(name, "replace") for name in ("utf-16-le", "utf-16-be")}
+    name, text = max(texts.items(), key=lambda item: item[1].count("\n"))
     strange = sum(not (char.isprintable() or char.isspace()) or char == "\ufffd" for char in text)
-    return name if strange <= len(text) // 100 else None
+    return name if "\n" in text and strange <= len(text) // 100 else None
+
+
+def _is_utf_8(head: bytes) -> bool:
+    """Whether the start of a file decodes; its last character may be cut."""
+    try:
+        codecs.getincrementaldecoder(UTF_8)().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _unknown(reason: str) -> FileRejectedError:
