@@ -16,7 +16,7 @@ from helix_pipelines.resilience.errors import SetupError
 
 BEGINNING = b"""BEGIN;
 SET LOCAL client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS vector;
+CREATE EXTENSION IF NOT EXISTS vector SCHEMA public;
 DROP SCHEMA IF EXISTS helix CASCADE;
 """
 STORY = 1500

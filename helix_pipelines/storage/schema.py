@@ -14,6 +14,8 @@ from helix_pipelines.storage.migrations import HEAD
 if TYPE_CHECKING:
     from alembic.config import Config
 
+SCRIPTS = "helix_pipelines:storage/migrations"
+"""Alembic's environment and revisions, as package data."""
 MIGRATION_LOCK = 0x48454C49
 """Advisory lock that lets one process migrate while others wait for it ("HELI")."""
 
@@ -40,7 +42,8 @@ def ensure_schema(url: str) -> None:
         migrate(url, HEAD)
     elif revision < HEAD:
         raise SetupError(
-            "SCHEMA_OUTDATED", f"The database is at revision {revision}, this version needs {HEAD}: run `helix db upgrade`."
+            "SCHEMA_OUTDATED",
+            f"The database is at revision {revision}, this version needs {HEAD}: run `helix db upgrade`.",
         )
     else:
         raise SetupError(
@@ -73,9 +76,10 @@ def _alembic(url: str) -> Iterator[tuple[Config, str | None]]:
         current = current_revision(holder)
         engine = create_engine(sqlalchemy_url(url), poolclass=NullPool)
         with engine.connect() as connection:
-            connection.execute(text("CREATE EXTENSION IF NOT EXISTS vector"))
+            # Named, as a user called `helix` has our schema first in the search path, and a downgrade would drop it there.
+            connection.execute(text("CREATE EXTENSION IF NOT EXISTS vector SCHEMA public"))
             config = Config()
-            config.set_main_option("script_location", "helix_pipelines:storage/migrations")
+            config.set_main_option("script_location", SCRIPTS)
             config.attributes["connection"] = connection
             yield config, current
             connection.commit()
@@ -85,5 +89,7 @@ def sqlalchemy_url(url: str, driver: str = "psycopg") -> str:
     """The URL with its driver named: SQLAlchemy 2.1 reads a bare `postgresql://` as psycopg 3, Dagster needs psycopg2."""
     scheme, separator, rest = url.partition("://")
     if not separator or scheme.partition("+")[0] not in {"postgresql", "postgres"}:
-        raise SetupError("DATABASE_URL_INVALID", "HELIX_DATABASE_URL must look like postgresql://user:password@host:5432/name.")
+        raise SetupError(
+            "DATABASE_URL_INVALID", "HELIX_DATABASE_URL must look like postgresql://user:password@host:5432/name."
+        )
     return f"postgresql+{driver}://{rest}"
