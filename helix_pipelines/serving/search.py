@@ -227,8 +227,8 @@ def _ids(connection: psycopg.Connection, name: str, parameters: dict[str, Any], 
 
 
 def _statement(name: str, **parts: sql.Composable) -> sql.Composed:
-    text: LiteralString = load(name)  # type: ignore[assignment]  # our own files
-    served: LiteralString = load("search_served")  # type: ignore[assignment]
+    text: LiteralString = load(name)
+    served: LiteralString = load("search_served")
     return sql.SQL(text).format(served=sql.SQL(served), **parts)
 
 
