@@ -29,6 +29,8 @@ _LOOKALIKES = (
     (re.compile(r"(?:\s*#[^\n]*\n)*(?:%YAML|---[ \t]*\n|[\w\"' -]+:(?:[ \t]|\n)|- )"), "a YAML document"),
     (re.compile(r"#{1,6} |!\[|\[!\["), "a Markdown document"),
 )
+_JSON_START = re.compile(r"\[\s*(?:[\[{\"\d\]-]|true|false|null)|\{\s*[\"}]")
+"""No header begins like that, while one such as `[Question];[Answer]` is no JSON."""
 _JSON_NAMES = frozenset({".json", ".jsonl", ".ndjson"})
 
 
@@ -88,9 +90,11 @@ def _structure(
     looks_like_json = start.startswith(("{", "["))
     if (looks_like_json or "{" in sample) and _is_json_lines(open_content, found, limits):
         return "jsonl", None
+    if _JSON_START.match(start):
+        return "json", None
     dialect, names_a_pair = detect_dialect(sample, limits)
     if looks_like_json and not names_a_pair:
-        return "json", None
+        return "json", None  # or what is left of it: its reader says what is wrong
     if dialect is not None and (names_a_pair or not _lookalike(start)):
         return ("tsv" if dialect.delimiter == "\t" else "csv"), dialect
     raise _not_a_table(start, name)

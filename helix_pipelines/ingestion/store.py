@@ -34,15 +34,13 @@ class ContentStore:
         Raises FileRejectedError (FILE_CHANGED, FILE_UNREADABLE), SetupError (STORE_WRITE_FAILED); no partial entry is left.
         """
         key = _key(sha256)
-        with self._explained("STORE_WRITE_FAILED", "written"):
-            if self._place.size(key) == path.stat().st_size:
-                return
         try:
             source = path.open("rb")
         except OSError as error:
             raise FileRejectedError("FILE_UNREADABLE", f"{path.name!r} cannot be read: {error.strerror}.") from error
         with source, self._explained("STORE_WRITE_FAILED", "written"):
-            self._place.write(key, _verified(source, path, sha256))
+            if self._place.size(key) != os.fstat(source.fileno()).st_size:
+                self._place.write(key, _verified(source, path, sha256))
 
     def open(self, sha256: str) -> BinaryIO:
         """The stored bytes, from their start. Raises SetupError (STORE_UNREADABLE)."""

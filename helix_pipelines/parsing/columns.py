@@ -85,7 +85,7 @@ def _known_positions(names: Sequence[str], taken: Mapping[str, int]) -> dict[str
     for role in ROLES:
         if role in taken:
             continue
-        known = [positions[synonym] for synonym in SYNONYMS[role] if synonym in positions]
+        known = [positions[name] for name in map(folded, SYNONYMS[role]) if name in positions]
         if known and known[0] not in found.values():
             found[role] = known[0]
     return found

@@ -12,6 +12,7 @@ from helix_pipelines.parsing.limits import ParseLimits
 from helix_pipelines.parsing.strict_json import StrictDecoder
 from helix_pipelines.resilience.errors import FileRejectedError
 
+NUMBER_TAIL = 3
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -75,9 +76,11 @@ class JsonElements:
                     self._at = min(error.pos, len(self._buffer))
                     raise self._invalid(error.msg) from error
                 continue
-            # A value that touches the end of the buffer may go on: 12 may be the start of 123.
-            if end == len(self._buffer) and self._fill():
+            # Near the end of the buffer, 12 may be the start of 123, of 12.5 or of 12e+3.
+            if len(self._buffer) - end < NUMBER_TAIL and self._fill():
                 continue
+            if end - self._at > self._limits.record_chars:
+                raise self._too_long()
             text = self._buffer[self._at : end]
             self._at = end
             self._elements += 1
@@ -103,9 +106,11 @@ class JsonElements:
             size += len(block)
             if size > len(rest):
                 break
+        if not size:
+            return False
         self._passed += self._at
         self._buffer, self._at = rest + "".join(added), 0
-        return size > 0
+        return True
 
     def _invalid(self, problem: str) -> FileRejectedError:
         return FileRejectedError(

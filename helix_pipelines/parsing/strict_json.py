@@ -88,7 +88,7 @@ class StrictDecoder:
         return number
 
     def _int(self, digits: str) -> int | str:
-        return int(digits) if len(digits) <= INTEGER_DIGITS else digits
+        return int(digits) if len(digits.lstrip("-")) <= INTEGER_DIGITS else digits
 
     def _constant(self, name: str) -> None:
         self._note(RowCode.NON_FINITE_NUMBER, f"{name} is not a JSON value")

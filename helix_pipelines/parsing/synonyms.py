@@ -1,7 +1,8 @@
 """Header names that are understood without being told, by role and in order of preference.
 
-Names are folded (`columns.folded`): lower case, full width made half, no spaces and no punctuation. `Source URL`, `source_url`
-and `SOURCE-URL` are all `sourceurl`. Where several columns match a role, the one whose name stands first here is taken.
+Names are compared folded (`columns.folded`): lower case, full width made half, no spaces and no punctuation, so that
+`Source URL`, `source_url` and `SOURCE-URL` are all `sourceurl`. Where several columns match a role, the one whose name stands
+first here is taken.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ _QUESTION = """
 question questions questiontext questionbody faqquestion userquestion q query prompt ask utterance instruction input inquiry
 frage fragen fragestellung
 pregunta preguntas
-questionposee interrogation
+questionposée questionposee interrogation
 domanda domande quesito
 pergunta perguntas questao questão
 pytanie pytania zapytanie
@@ -23,7 +24,7 @@ soru sorular câuhỏi cauhoi pertanyaan soalan tanong swali
 سؤال السؤال پرسش سوال שאלה
 प्रश्न सवाल প্রশ্ন கேள்வி ప్రశ్న คำถาม
 質問 質問文 設問 問い 問題 問題文
-问题 問題 提问 提問 问句 问
+问题 提问 提問 问句 问
 질문 문제 물음
 title heading
 """
@@ -46,7 +47,7 @@ cevap yanıt yanit câutrảlời cautraloi trảlời jawaban jawapan sagot jib
 جواب الجواب إجابة اجابة الإجابة پاسخ תשובה
 उत्तर जवाब উত্তর பதில் సమాధానం คำตอบ
 回答 回答文 答え 解答 答
-答案 答复 答覆 回复 回覆 答
+答案 答复 答覆 回复 回覆
 답변 대답 정답 답
 answerhtml
 """
@@ -81,15 +82,10 @@ kennung идентификатор 编号 編號 番号 번호
 """
 
 
-def _folded(words: str) -> tuple[str, ...]:
-    """Unique, in order; marks are kept, as `columns.folded` keeps them."""
-    return tuple(dict.fromkeys(words.split()))
-
-
-SYNONYMS: dict[str, tuple[str, ...]] = {
-    "question": _folded(_QUESTION),
-    "answer": _folded(_ANSWER),
-    "category": _folded(_CATEGORY),
-    "url": _folded(_URL),
-    "external_id": _folded(_EXTERNAL_ID),
+SYNONYMS: dict[str, list[str]] = {
+    "question": _QUESTION.split(),
+    "answer": _ANSWER.split(),
+    "category": _CATEGORY.split(),
+    "url": _URL.split(),
+    "external_id": _EXTERNAL_ID.split(),
 }

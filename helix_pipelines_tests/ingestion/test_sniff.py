@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import gzip
+import io
+import random
+import zipfile
+
+import pytest
+
+from helix_pipelines.ingestion.dialects import Dialect
+from helix_pipelines.ingestion.sniff import Sniffed, sniff
+from helix_pipelines.parsing.limits import ParseLimits
+from helix_pipelines.resilience.errors import FileRejectedError
+
+PAIR = '{"question": "q", "answer": "a"}'
+
+
+def sniffed(content: bytes | str, name: str = "file.bin", encoding: str | None = None) -> Sniffed:
+    data = content.encode() if isinstance(content, str) else content
+    return sniff(lambda: io.BytesIO(data), name, ParseLimits(), encoding)
+
+
+def zipped(*names: str) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name in names:
+            archive.writestr(name, "x")
+    return target.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("question,answer\nq,a\n", Sniffed("csv", "utf-8", Dialect(","))),
+        ("question;answer\nq, r, s;a, b\n", Sniffed("csv", "utf-8", Dialect(";"))),
+        ("question\tanswer\nq, r\ta\n", Sniffed("tsv", "utf-8", Dialect("\t"))),
+        ("question|answer\n", Sniffed("csv", "utf-8", Dialect("|"))),
+        ('"question";"answer"\n"q;,";"a\n,,,,"\n', Sniffed("csv", "utf-8", Dialect(";"))),
+        ("sep=;\nquestion;answer\n", Sniffed("csv", "utf-8", Dialect(";", preamble_lines=1))),
+        ("a;b\n1,5;2,5\n3,5;4,5\n", Sniffed("csv", "utf-8", Dialect(";"))),
+        ("name,place\nx,y\n", Sniffed("csv", "utf-8", Dialect(","))),
+        ("[Question];[Answer]\nq;a\n", Sniffed("csv", "utf-8", Dialect(";"))),
+        (f"[{PAIR}]", Sniffed("json", "utf-8")),
+        (f"[\n  {PAIR},\n  {PAIR}\n]\n", Sniffed("json", "utf-8")),
+        (PAIR, Sniffed("json", "utf-8")),
+        ('{\n  "data": []\n}', Sniffed("json", "utf-8")),
+        (f"{PAIR}\n{PAIR}\n", Sniffed("jsonl", "utf-8")),
+        (f"\n{PAIR}\n\nnot json\n", Sniffed("jsonl", "utf-8")),
+        (f"not json\n{PAIR}\n{PAIR}\n", Sniffed("jsonl", "utf-8")),
+        ('{"question": NaN}\n{"question": "a\\u0000"}\n', Sniffed("jsonl", "utf-8")),
+        (gzip.compress(b"question,answer\nq,a\n"), Sniffed("csv", "utf-8", Dialect(","), "gzip")),
+        ("question,answer\nq\0,a\n", Sniffed("csv", "utf-8", Dialect(","), has_nul=True)),
+        ("\ufeffquestion,answer\nq,a\n".encode("utf-16-le"), Sniffed("csv", "utf-16-le", Dialect(","))),
+    ],
+)
+def test_a_format_is_recognised_by_content_whatever_the_name(content: bytes | str, expected: Sniffed) -> None:
+    for name in ("file.csv", "file.json", "file.xlsx", "file"):
+        assert sniffed(content, name) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "kind"),
+    [
+        (b"", "EMPTY_FILE", "empty"),
+        (b"\xef\xbb\xbf", "EMPTY_FILE", "empty"),
+        (b" \r\n\t\n", "EMPTY_FILE", "empty"),
+        (gzip.compress(b""), "EMPTY_FILE", "empty"),
+        (zipped("xl/workbook.xml"), "UNSUPPORTED_FORMAT", "Excel workbook"),
+        (zipped("a.csv"), "UNSUPPORTED_FORMAT", "zip archive"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100), "UNSUPPORTED_FORMAT", "old Excel workbook"),
+        (
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100) + "EncryptedPackage".encode("utf-16-le"),
+            "ENCRYPTED_FILE",
+            "password",
+        ),
+        (b"PAR1" + bytes(50), "UNSUPPORTED_FORMAT", "Parquet"),
+        (b"%PDF-1.7\n", "UNSUPPORTED_FORMAT", "PDF"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(50), "BINARY_CONTENT", "PNG"),
+        (random.Random(1).randbytes(5000), "BINARY_CONTENT", "binary"),
+        (gzip.compress(gzip.compress(b"question,answer\n")), "UNSUPPORTED_FORMAT", "compressed twice"),
+        ("<!DOCTYPE html>\n<html><body>a, b</body></html>", "UNSUPPORTED_FORMAT", "HTML"),
+        ("<?xml version='1.0'?><faq/>", "UNSUPPORTED_FORMAT", "XML"),
+        ("categories:\n- trivia\nconversations:\n- - q\n  - a\n", "UNSUPPORTED_FORMAT", "YAML"),
+        ("# FAQ\n\n## Why, and how?\n\nBecause.\n", "UNSUPPORTED_FORMAT", "Markdown"),
+        ("Some prose, with a comma.\nAnd no table.\nAt all.\n", "UNSUPPORTED_FORMAT", "plain text"),
+    ],
+)
+def test_a_file_without_a_reader_is_rejected_by_its_content_and_named(
+    content: bytes | str, code: str, kind: str
+) -> None:
+    with pytest.raises(FileRejectedError) as rejection:
+        sniffed(content, "questions.csv")
+    assert rejection.value.code == code
+    assert kind in rejection.value.message
+
+
+def test_a_file_that_is_only_named_as_json_is_told_so() -> None:
+    with pytest.raises(FileRejectedError, match="INVALID_JSON"):
+        sniffed("true", "file.json")
+
+
+def test_a_given_encoding_wins_over_what_it_looks_like() -> None:
+    content = "question,answer\ncafé,x\n".encode("cp1252")
+    assert sniffed(content, encoding="cp1250").encoding == "cp1250"
+    with pytest.raises(FileRejectedError, match="ENCODING_UNKNOWN"):
+        sniffed(content * 100, encoding="cp932")
+
+
+def test_an_array_on_one_long_line_is_not_mistaken_for_json_lines() -> None:
+    assert sniffed("[" + ", ".join([PAIR] * 20_000) + "]").format == "json"
