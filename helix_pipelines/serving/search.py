@@ -29,8 +29,12 @@ CANDIDATES = 100
 EXACT_ROWS = 5_000
 """A scope of so few rows is compared whole, which is exact however its vectors are indexed, and quicker than a scan."""
 
-SCANS: tuple[int | None, ...] = (1024, 16_384, None)
-"""How many nearest vectors of the open segment to look through for CANDIDATES that the scope serves; None is all."""
+SCAN_FACTOR = 3
+FILTERED_SCAN_FACTOR = 20
+WIDE_SCAN = 16_384
+"""How many nearest vectors of the open segment to look through, in times of what is wanted; where the scope serves too few of
+them, so many, and at last all.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,8 @@ def _by_vector(
     if not scope.is_everything and _is_small(connection, scope):
         return _ids(connection, "search_vectors_of_scope", parameters)
     found: list[int] = []
-    for scan in SCANS:
+    first_scan = limit * (SCAN_FACTOR if scope.is_everything else FILTERED_SCAN_FACTOR)
+    for scan in (first_scan, WIDE_SCAN, None):
         found = _ids(connection, "search_vectors_open", {**parameters, "scan": scan})
         if len(found) >= limit:
             break
