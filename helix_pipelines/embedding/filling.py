@@ -14,7 +14,7 @@ import psycopg
 
 from helix_pipelines.embedding.batching import BatchSizer, plan_batches
 from helix_pipelines.embedding.client import EmbeddingClient
-from helix_pipelines.embedding.generations import Generation
+from helix_pipelines.embedding.generations import Generation, partition_name
 from helix_pipelines.embedding.reply import EmbeddingReply
 from helix_pipelines.embedding.texts import PendingTexts, Text
 from helix_pipelines.resilience.drain import Outcome, drain
@@ -25,6 +25,7 @@ from helix_pipelines.storage.imports import ImportJob, list_imports
 from helix_pipelines.storage.leases import BatchWork
 from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.states import ImportState
+from helix_pipelines.storage.statistics import refresh_statistics
 from helix_pipelines.storage.transactions import run_chunk
 
 SERVICE = "embedding"
@@ -80,6 +81,7 @@ def embed_batch(
         raise PhaseError("embedding", error.code, error.message, recoverable=False) from error
     except (TransientError, LimitedError) as error:
         raise PhaseError("embedding", error.code, error.message, recoverable=True) from error
+    refresh_statistics(database, filling.embedded, "passage", partition_name(generation.id))
     texts, failed, pending = _text_states(database, imports, generation)
     return EmbeddingReport(
         filling.embedded,

@@ -64,7 +64,7 @@ class PendingTexts:
 
     def __iter__(self) -> Iterator[list[Text]]:
         for job in self._imports:
-            for first in range(1, job.rows_read + 1, WINDOW_ROWS):
+            for first in run_chunk(self._database, partial(self._windows, job=job)):
                 yield self._take(run_chunk(self._database, partial(self._open_window, job=job, first=first)))
         waited_since: float | None = None
         while True:
@@ -88,6 +88,14 @@ class PendingTexts:
     def _take(self, texts: list[Text]) -> list[Text]:
         self._in_hand.update(text.hash for text in texts)
         return texts
+
+    def _windows(self, connection: psycopg.Connection, *, job: ImportJob) -> list[int]:
+        """First ordinals of the windows in which something is to be done; an unchanged file has none."""
+        numbers = connection.execute(
+            load("open_windows"),
+            {"rows": WINDOW_ROWS, "ledger": job.ledger_id, "recipe": self._generation.recipe},
+        )
+        return [number * WINDOW_ROWS + 1 for (number,) in numbers]
 
     def _open_window(self, connection: psycopg.Connection, *, job: ImportJob, first: int) -> list[Text]:
         """Cut the window's new pairs into passages, claim unknown texts, serve pairs whose texts are all known."""

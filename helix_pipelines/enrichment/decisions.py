@@ -21,6 +21,7 @@ from helix_pipelines.storage.imports import FileLine, ImportJob, file_lines, lis
 from helix_pipelines.storage.leases import BatchWork
 from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.states import ImportState
+from helix_pipelines.storage.statistics import refresh_statistics
 from helix_pipelines.storage.transactions import run_chunk
 
 VERSION = "1"
@@ -90,6 +91,7 @@ def _decide_file(database: Database, batch: BatchWork, job: ImportJob) -> None:
             run_chunk(database, lambda connection: reject_import(connection, job.id, rejection))
             return
     _run_step(database, batch, job, "decide", _decide_range)
+    refresh_statistics(database, job.rows_read, "import_row", "qa_pair", "occurrence")
     if earlier and job.mode == "sync":
         run_chunk(database, lambda connection: _close_vanished(connection, batch, job))
 

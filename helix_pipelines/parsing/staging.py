@@ -34,6 +34,7 @@ from helix_pipelines.storage.imports import (
 )
 from helix_pipelines.storage.leases import BatchWork
 from helix_pipelines.storage.states import ImportState
+from helix_pipelines.storage.statistics import refresh_statistics
 from helix_pipelines.storage.transactions import run_chunk
 
 PHASE = "parsing"
@@ -124,6 +125,7 @@ def _parse_file(
         raise FileRejectedError(
             "NO_RECORDS", "The file has a header but no records: fill it in and hand it over again."
         )
+    refresh_statistics(database, done.records, "import_row", "row_content")
     run_chunk(database, lambda connection: _finish(connection, batch, job, reader))
 
 
