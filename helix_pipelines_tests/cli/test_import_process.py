@@ -40,23 +40,22 @@ def environment(database_url: str, slow_fake: FakeEmbeddingService, tmp_path: Pa
     }
 
 
-def wait_for_embedding(url: str) -> None:
+def wait_for_request(fake: FakeEmbeddingService) -> None:
     limit = monotonic() + PATIENCE
-    with psycopg.connect(url, autocommit=True) as connection:
-        while not connection.execute("SELECT FROM helix.phase_run WHERE phase = 'embeddings'").fetchall():
-            assert monotonic() < limit, "the run did not get to the embedding"
-            sleep(0.05)
+    while fake.counters().in_flight == 0:
+        assert monotonic() < limit, "the run did not get to the embedding"
+        sleep(0.05)
 
 
 def test_ctrl_c_stops_the_run_and_the_same_command_finishes_it(
-    environment: dict[str, str], database_url: str, tmp_path: Path
+    environment: dict[str, str], database_url: str, slow_fake: FakeEmbeddingService, tmp_path: Path
 ) -> None:
     path = tmp_path / "faq.csv"
     path.write_text("question,answer\nHow do I pay?,By card.\nWhere are you?,In Berlin.\n", encoding="utf-8")
     command = [*HELIX, "import", str(path), "--json"]
 
     first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for_embedding(database_url)
+    wait_for_request(slow_fake)
     first.send_signal(signal.SIGINT)
     stdout, stderr = first.communicate(timeout=PATIENCE)
     assert first.returncode == 130
