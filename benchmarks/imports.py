@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import csv
 import gzip
+import io
 import json
 import os
 import subprocess
@@ -25,8 +26,8 @@ from time import monotonic
 from typing import Any
 
 import psutil
-from floor import measure
 
+from benchmarks.floor import measure
 from helix_pipelines_tests.fakes.embedding_service import running_fake_process
 
 SAMPLE_SECONDS = 0.02
@@ -69,9 +70,10 @@ def import_file(path: Path, environment: dict[str, str], *options: str) -> tuple
 
 def rows_of(path: Path) -> Iterator[list[str]]:
     """Records of the file, header first."""
-    opened = gzip.open(path, "rt", encoding="utf-8", newline="") if path.suffix == ".gz" else path.open(newline="")
-    with opened as file:
-        yield from csv.reader(file)
+    with contextlib.ExitStack() as stack:
+        binary = stack.enter_context(path.open("rb"))
+        unpacked = stack.enter_context(gzip.open(binary)) if path.suffix == ".gz" else binary
+        yield from csv.reader(stack.enter_context(io.TextIOWrapper(unpacked, encoding="utf-8", newline="")))
 
 
 def write_variant(path: Path, target: Path, *, changed_every: int | None = None, limit: int | None = None) -> Path:
@@ -89,7 +91,7 @@ def write_variant(path: Path, target: Path, *, changed_every: int | None = None,
 def report(name: str, result: dict[str, Any], wall: float, peak: int, texts: int) -> float:
     """Print one line; returns the seconds that the phases took."""
     line = result["imports"][0]
-    phases = sum(result["seconds"].values())
+    phases: float = sum(result["seconds"].values())
     outcomes = " ".join(
         f"{key}={line[key]}" for key in ("rows_read", "inserted", "updated", "unchanged", "duplicate") if line[key]
     )

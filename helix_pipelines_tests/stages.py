@@ -116,7 +116,7 @@ class Stages:
     def query(self, statement: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Rows of a statement, as dictionaries."""
         with psycopg.connect(self.url, row_factory=dict_row) as connection:
-            return connection.execute(statement, parameters).fetchall()  # type: ignore[arg-type]
+            return connection.execute(statement, parameters).fetchall()
 
     def violations(self) -> list[str]:
         """The checks of `helix verify` that do not hold."""

@@ -8,6 +8,7 @@ import pytest
 
 from helix_pipelines.enrichment import decisions, ranges
 from helix_pipelines.storage.batches import BatchSettings
+from helix_pipelines.storage.checkpoints import write_checkpoint
 from helix_pipelines_tests.fakes.embedding_service import FakeEmbeddingService
 from helix_pipelines_tests.stages import Stages, counts
 
@@ -161,7 +162,7 @@ def test_neither_ranges_nor_a_kill_between_them_change_an_outcome(
     steps = 0
     for limit in survive:
         with monkeypatch.context() as patch:
-            patch.setattr(decisions, "write_checkpoint", _dying_after(limit - steps))
+            patch.setattr(f"{decisions.__name__}.write_checkpoint", _dying_after(limit - steps))
             with pytest.raises(KeyboardInterrupt):
                 stages.decide(key)
         steps = limit
@@ -171,7 +172,7 @@ def test_neither_ranges_nor_a_kill_between_them_change_an_outcome(
 
 def _dying_after(chunks: int) -> object:
     left = [chunks]
-    write = decisions.write_checkpoint
+    write = write_checkpoint
 
     def dying(*arguments: object) -> None:
         if left[0] == 0:
