@@ -20,6 +20,7 @@ from helix_pipelines.resilience.errors import FileRejectedError
 
 HEAD_BYTES = 1 << 18
 SAMPLE_BLOCKS = 4
+SAMPLE_LINE_CHARS = 1 << 18
 SAMPLE_LINES = 50
 """Lines that are looked at to tell JSON Lines from one JSON text spread over lines."""
 
@@ -104,12 +105,19 @@ def _is_json_lines(open_content: Callable[[], BinaryIO], found: Encoding, limits
     """Whether lines are JSON texts of their own: the first of several is, or at least half of them are objects."""
     decoder = StrictDecoder(limits.nesting)
     with open_content() as binary:
-        windows = line_windows(binary, found.name, found.errors, UNIX_NEWLINE, limits.record_chars)
+        windows = line_windows(binary, found.name, found.errors, UNIX_NEWLINE, SAMPLE_LINE_CHARS)
         filled = (line for window in windows for line in window if not line.isspace())
-        values = [decoder.kind(line) for line in islice(filled, SAMPLE_LINES)]
+        values = [_kind(line, decoder) for line in islice(filled, SAMPLE_LINES)]
     if len(values) < 2:  # noqa: PLR2004 - a single line is one JSON text
         return False
     return values[0] is not None or 2 * values.count(dict) >= len(values)
+
+
+def _kind(line: str, decoder: StrictDecoder) -> type | None:
+    """The type of the JSON text on a line; one too long to be decoded for this is judged by its start."""
+    if len(line) > SAMPLE_LINE_CHARS:
+        return dict if line.startswith("{") else None
+    return decoder.kind(line)
 
 
 def _not_a_table(start: str, name: str) -> FileRejectedError:

@@ -98,9 +98,8 @@ class CsvRecords:
             reader = self._reader(lines, begin)
             taken = 0
             try:
-                # Where nearly every line is a record of its own, no field can have run away, and none needs a look.
                 while batch := list(islice(reader, BATCH_RECORDS)):
-                    if reader.line_num - taken - len(batch) > RUNAWAY_BREAKS or may_be_long:
+                    if may_be_long or self._may_have_swallowed(batch, reader.line_num - taken):
                         break
                     yield batch  # type: ignore[misc]
                     taken = reader.line_num
@@ -141,6 +140,10 @@ class CsvRecords:
         rest = iter(lines)
         rest.__setstate__(begin)  # type: ignore[attr-defined]  # where islice would walk over the lines before, again for every torn one
         return csv.reader(rest, delimiter=self._delimiter, strict=True)
+
+    def _may_have_swallowed(self, batch: list[list[str]], lines: int) -> bool:
+        """Whether `_has_swallowed` can hold for any record, found out without a look at most of them."""
+        return lines - len(batch) > RUNAWAY_BREAKS and any(len(record) != self._width for record in batch)
 
     def _has_swallowed(self, record: list[str]) -> bool:
         """Whether a record over several lines has a field that ran on to some later quote."""

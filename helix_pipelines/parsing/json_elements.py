@@ -9,11 +9,11 @@ from typing import Any
 
 from helix_pipelines.parsing.codes import RefusedRowError, RowCode
 from helix_pipelines.parsing.limits import ParseLimits
-from helix_pipelines.parsing.strict_json import StrictDecoder
+from helix_pipelines.parsing.strict_json import JSON_SPACE, StrictDecoder
 from helix_pipelines.resilience.errors import FileRejectedError
 
 NUMBER_TAIL = 3
-_SPACE = re.compile(r"[ \t\r\n]*")
+_SPACE = re.compile(f"[{JSON_SPACE}]*")
 
 
 class JsonElements:
@@ -89,11 +89,13 @@ class JsonElements:
     def _next_char(self) -> str:
         """The next character that is not space, without moving past it; empty at the end of the text."""
         while True:
-            match = _SPACE.match(self._buffer, self._at)
-            self._at = match.end() if match else self._at
             if self._at < len(self._buffer):
-                return self._buffer[self._at]
-            if not self._fill():
+                char = self._buffer[self._at]
+                if char not in JSON_SPACE:
+                    return char
+                match = _SPACE.match(self._buffer, self._at)
+                self._at = match.end() if match else self._at
+            elif not self._fill():
                 return ""
 
     def _fill(self) -> bool:

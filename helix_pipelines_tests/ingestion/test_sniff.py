@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import random
 import zipfile
 
 import pytest
 
 from helix_pipelines.ingestion.dialects import Dialect
-from helix_pipelines.ingestion.sniff import Sniffed, sniff
+from helix_pipelines.ingestion.sniff import SAMPLE_LINE_CHARS, Sniffed, sniff
 from helix_pipelines.parsing.limits import ParseLimits
 from helix_pipelines.resilience.errors import FileRejectedError
 
@@ -108,3 +109,8 @@ def test_a_given_encoding_wins_over_what_it_looks_like() -> None:
 
 def test_an_array_on_one_long_line_is_not_mistaken_for_json_lines() -> None:
     assert sniffed("[" + ", ".join([PAIR] * 20_000) + "]").format == "json"
+
+
+def test_json_lines_with_records_too_long_to_sample_are_still_json_lines() -> None:
+    line = json.dumps({"question": "q", "answer": "x" * 2 * SAMPLE_LINE_CHARS})
+    assert sniffed(f"{line}\n{line}\n").format == "jsonl"

@@ -126,3 +126,7 @@ def test_torn_lines_take_time_in_proportion_to_their_number() -> None:
     started = time.process_time()
     assert len(records_of('"x\n' * 20_000)) == 20_000
     assert time.process_time() - started < 5
+
+
+def test_two_line_records_by_the_thousand_are_not_taken_for_runaways() -> None:
+    assert records_of('q,"a\nb"\n' * 1000) == [["q", "a\nb"]] * 1000
