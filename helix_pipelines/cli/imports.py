@@ -25,7 +25,7 @@ from helix_pipelines.ingestion.fingerprint import fingerprint
 from helix_pipelines.resilience.errors import UsageError
 from helix_pipelines.settings import Settings, load_settings
 from helix_pipelines.storage import reports
-from helix_pipelines.storage.batches import BatchSettings, FileRequest, Mode, create_batch, set_batch_state
+from helix_pipelines.storage.batches import BatchSettings, FileRequest, Mode, create_batch, mark_launched
 from helix_pipelines.storage.queue import requeue
 from helix_pipelines.storage.states import BatchState
 
@@ -129,7 +129,7 @@ def _batch_for(connection: psycopg.Connection, requests: Sequence[FileRequest], 
             return create_batch(connection, _batch_name(requests), requests, BatchSettings(), state=state)
         note(f"Resuming batch {batch}, which these files began.")
         if reports.pulse(connection, batch)["state"] not in {BatchState.LAUNCHED, BatchState.RUNNING}:
-            set_batch_state(connection, batch, BatchState.LAUNCHED)
+            mark_launched(connection, batch)
         if state == BatchState.QUEUED:
             requeue(connection, batch)
         return batch

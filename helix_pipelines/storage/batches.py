@@ -97,20 +97,12 @@ def create_batch(
     return key
 
 
-def set_batch_state(
-    connection: psycopg.Connection, key: str, state: BatchState | str, *, error: Mapping[str, Any] | None = None
-) -> None:
-    """Move a batch; PostgreSQL refuses what the transition table does not allow. Only `queued` keeps a position."""
+def mark_launched(connection: psycopg.Connection, key: str) -> None:
+    """Move a batch to `launched` because its run is about to be started; PostgreSQL refuses it where one is under way."""
     connection.execute(
-        """
-        UPDATE helix.import_batch
-        SET state = %(state)s, error = %(error)s,
-            position = CASE WHEN %(state)s = 'queued' THEN position END,
-            launched_at = CASE WHEN %(state)s = 'launched' THEN now() ELSE launched_at END,
-            finished_at = CASE WHEN %(state)s IN ('done', 'error', 'cancelled') THEN now() END
-        WHERE partition_key = %(key)s
-        """,
-        {"key": key, "state": str(state), "error": Jsonb(dict(error)) if error else None},
+        "UPDATE helix.import_batch SET state = 'launched', error = NULL, position = NULL, launched_at = now(),"
+        " finished_at = NULL WHERE partition_key = %s",
+        [key],
     )
 
 

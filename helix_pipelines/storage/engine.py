@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import cast
 
 import psycopg
-from sqlalchemy import create_engine
+from sqlalchemy import PoolProxiedConnection, create_engine
 
 from helix_pipelines.settings import Settings
 from helix_pipelines.storage.schema import sqlalchemy_url
@@ -53,11 +53,12 @@ class Database:
         try:
             yield connection
             connection.commit()
+        except Exception:
+            _roll_back(pooled, connection)
+            raise
         except BaseException:
-            if connection.closed or connection.broken:
-                pooled.invalidate()
-            else:
-                connection.rollback()
+            # An interrupt may have come in the middle of a statement: the connection is of no use, the server rolls back.
+            pooled.invalidate()
             raise
         finally:
             pooled.close()
@@ -65,3 +66,11 @@ class Database:
     def close(self) -> None:
         """Close every idle connection."""
         self._engine.dispose()
+
+
+def _roll_back(pooled: PoolProxiedConnection, connection: psycopg.Connection) -> None:
+    """Undo what the transaction did; a connection that cannot even do that is thrown away, without hiding the first error."""
+    try:
+        connection.rollback()
+    except psycopg.Error as error:
+        pooled.invalidate(error)
