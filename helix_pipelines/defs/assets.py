@@ -21,7 +21,7 @@ from helix_pipelines.defs.findings import (
     texts_are_embedded,
 )
 from helix_pipelines.defs.partitions import import_batches
-from helix_pipelines.defs.phases import RETRY_POLICY, working_on_batch
+from helix_pipelines.defs.phases import working_on_batch
 from helix_pipelines.defs.reports import file_metadata
 from helix_pipelines.defs.resources import DatabaseResource, EmbeddingResource, StoreResource
 from helix_pipelines.embedding.filling import embed_batch
@@ -44,11 +44,13 @@ else:  # Dagster refuses a result with a type argument where an asset has check_
     kinds={"python", "file"},
     owners=OWNERS,
     code_version="1",
-    retry_policy=RETRY_POLICY,
     metadata=catalog.definition_metadata(tables.import_job),
 )
 def source_files(
-    context: dg.AssetExecutionContext, config: BatchConfig, database: DatabaseResource, store: StoreResource
+    context: dg.AssetExecutionContext,
+    config: BatchConfig,
+    database: dg.ResourceParam[DatabaseResource],
+    store: dg.ResourceParam[StoreResource],
 ) -> Materialized:
     """Files as they were handed over: fingerprinted (SHA-256), kept by content, format and encoding recognised.
 
@@ -66,11 +68,14 @@ def source_files(
     kinds={"python", "postgres"},
     owners=OWNERS,
     code_version="1",
-    retry_policy=RETRY_POLICY,
     check_specs=[check_spec("parsed_rows", FILES_ACCEPTED)],
     metadata=catalog.definition_metadata(tables.import_row),
 )
-def parsed_rows(context: dg.AssetExecutionContext, database: DatabaseResource, store: StoreResource) -> Materialized:
+def parsed_rows(
+    context: dg.AssetExecutionContext,
+    database: dg.ResourceParam[DatabaseResource],
+    store: dg.ResourceParam[StoreResource],
+) -> Materialized:
     """Every record of every file, in the ledger: read in bounded chunks, each with its checkpoint.
 
     A record that cannot be used is quarantined with its row number, a code and a reason. None is lost.
@@ -94,11 +99,10 @@ def parsed_rows(context: dg.AssetExecutionContext, database: DatabaseResource, s
     kinds={"sql", "postgres"},
     owners=OWNERS,
     code_version="1",
-    retry_policy=RETRY_POLICY,
     check_specs=[check_spec("qa_pairs", ROWS_ACCEPTED)],
     metadata=catalog.definition_metadata(tables.qa_pair),
 )
-def qa_pairs(context: dg.AssetExecutionContext, database: DatabaseResource) -> Materialized:
+def qa_pairs(context: dg.AssetExecutionContext, database: dg.ResourceParam[DatabaseResource]) -> Materialized:
     """Question/answer pairs, and what was decided on each row: inserted, updated, unchanged or duplicate.
 
     Rows are matched to their source's earlier ones by content, by external id, then by question. Content never changes: a
@@ -126,12 +130,13 @@ def qa_pairs(context: dg.AssetExecutionContext, database: DatabaseResource) -> M
     kinds={"openai", "postgres"},
     owners=OWNERS,
     code_version="1",
-    retry_policy=RETRY_POLICY,
     check_specs=[check_spec("embeddings", TEXTS_EMBEDDED)],
     metadata=catalog.definition_metadata(tables.embedding),
 )
 def embeddings(
-    context: dg.AssetExecutionContext, database: DatabaseResource, embedding: EmbeddingResource
+    context: dg.AssetExecutionContext,
+    database: dg.ResourceParam[DatabaseResource],
+    embedding: dg.ResourceParam[EmbeddingResource],
 ) -> Materialized:
     """Vectors of the pairs' passages, one a text and generation. A text that has one is not sent again.
 
@@ -171,10 +176,9 @@ def embeddings(
     kinds={"postgres", "view"},
     owners=OWNERS,
     code_version="1",
-    retry_policy=RETRY_POLICY,
     metadata=catalog.knowledge_base_metadata(),
 )
-def knowledge_base(context: dg.AssetExecutionContext, database: DatabaseResource) -> Materialized:
+def knowledge_base(context: dg.AssetExecutionContext, database: dg.ResourceParam[DatabaseResource]) -> Materialized:
     """What applications search: every pair that some row stands for and that is embedded, over all batches.
 
     One whole, so it is not partitioned; a run brings it up to date with its batch.

@@ -18,7 +18,9 @@ from helix_pipelines.storage.queries import load
 
 
 @dg.asset_check(asset=qa_pairs, blocking=True)
-def ledger_adds_up(context: dg.AssetCheckExecutionContext, database: DatabaseResource) -> dg.AssetCheckResult:
+def ledger_adds_up(
+    context: dg.AssetCheckExecutionContext, database: dg.ResourceParam[DatabaseResource]
+) -> dg.AssetCheckResult:
     """Every row that was read has one outcome: the counters of the batch's files agree with the ledger, line by line.
 
     Executed on its own, without a partition, it looks at all batches.
@@ -36,7 +38,7 @@ def ledger_adds_up(context: dg.AssetCheckExecutionContext, database: DatabaseRes
 
 
 @dg.asset_check(asset=knowledge_base)
-def everything_adds_up(database: DatabaseResource) -> dg.AssetCheckResult:
+def everything_adds_up(database: dg.ResourceParam[DatabaseResource]) -> dg.AssetCheckResult:
     """Ledger, references and vectors of the whole knowledge base agree; the same as `helix verify`."""
     with database.pool() as pool, pool.transaction() as connection:
         findings = verify(connection)

@@ -9,18 +9,15 @@ import dagster as dg
 
 from helix_pipelines.defs.resources import DatabaseResource
 from helix_pipelines.resilience.errors import HelixError, LimitedError, PhaseError, TransientError, UsageError
+from helix_pipelines.settings import Settings, load_settings
 from helix_pipelines.storage import leases
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.leases import BatchBusyError, BatchWork
 from helix_pipelines.storage.transactions import is_retryable
 
-RETRIES = 3
-FIRST_DELAY = 60.0
-"""Seconds before a step's first retry: calls and transactions have retried for about a minute by themselves."""
-RETRY_POLICY = dg.RetryPolicy(
-    max_retries=RETRIES, delay=FIRST_DELAY, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
-)
-"""For errors that pass; `dg.Failure(allow_retries=False)` ends the others at once."""
+BUSY_RETRIES = 3
+BUSY_WAIT = leases.LEASE_SECONDS + 1
+"""Seconds after which a batch is free whose run has died."""
 
 
 @contextmanager
@@ -29,14 +26,42 @@ def working_on_batch(
 ) -> Iterator[tuple[Database, BatchWork]]:
     """Hold the run's batch for one phase. The block gets the pool to work on and the batch.
 
-    Raises dg.Failure with the code and the message of what went wrong, and dg.RetryRequested while the batch is held by a run
-    that may be dead: its lease lapses within seconds.
+    Raises what `translated` makes of errors.
     """
-    with _verdicts(), database.pool() as pool:
+    with translated(load_settings(), context.retry_number), database.pool() as pool:
         if not context.has_partition_key:
             raise UsageError("PARTITION_MISSING", "Choose the partition, that is the import batch, to materialize.")
         with leases.phase(pool, context.partition_key, context.run.run_id, phase) as batch:
             yield pool, batch
+
+
+@contextmanager
+def translated(settings: Settings, retries: int) -> Iterator[None]:
+    """Turn errors of the block into Dagster's words, after so many `retries` of the step.
+
+    dg.RetryRequested where trying again can help: `HELIX_MAX_RETRIES` times, first after about `HELIX_RETRY_BACKOFF_BASE`
+    seconds, then twice as long each time; and after a lease, where a run that may be dead holds the batch. Otherwise
+    dg.Failure, with code and message.
+
+    Assets have no `retry_policy`: with one, Dagster retries a step also when a person terminates its run.
+    """
+    policy = dg.RetryPolicy(
+        max_retries=settings.max_retries,
+        delay=settings.retry_backoff_base,
+        backoff=dg.Backoff.EXPONENTIAL,
+        jitter=dg.Jitter.PLUS_MINUS,
+    )
+    try:
+        yield
+    except BatchBusyError as error:
+        if retries < BUSY_RETRIES:
+            raise dg.RetryRequested(max_retries=BUSY_RETRIES, seconds_to_wait=BUSY_WAIT) from error
+        raise _failure(error) from error
+    except Exception as error:
+        if is_recoverable(error) and retries < policy.max_retries:
+            wait = policy.calculate_delay(retries + 1)
+            raise dg.RetryRequested(max_retries=policy.max_retries, seconds_to_wait=wait) from error
+        raise _failure(error) from error
 
 
 def is_recoverable(error: BaseException) -> bool:
@@ -46,22 +71,11 @@ def is_recoverable(error: BaseException) -> bool:
     return isinstance(error, TransientError | LimitedError) or is_retryable(error)
 
 
-@contextmanager
-def _verdicts() -> Iterator[None]:
-    try:
-        yield
-    except BatchBusyError as error:
-        raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=leases.LEASE_SECONDS + 1) from error
-    except Exception as error:
-        raise _failure(error) from error
-
-
 def _failure(error: Exception) -> dg.Failure:
-    recoverable = is_recoverable(error)
     code = error.code if isinstance(error, HelixError) else type(error).__name__
     message = error.message if isinstance(error, HelixError) else str(error)
     return dg.Failure(
         description=f"{code}: {message}",
-        metadata={"code": code, "message": message, "recoverable": recoverable},
-        allow_retries=recoverable,
+        metadata={"code": code, "message": message, "recoverable": is_recoverable(error)},
+        allow_retries=False,
     )

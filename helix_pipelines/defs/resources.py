@@ -26,7 +26,7 @@ from helix_pipelines.settings import load_settings
 from helix_pipelines.storage.engine import Database
 
 
-class DatabaseResource(dg.ConfigurableResource[None]):
+class DatabaseResource:
     """PostgreSQL with schema `helix`, at `HELIX_DATABASE_URL` or embedded."""
 
     @contextmanager
@@ -37,7 +37,7 @@ class DatabaseResource(dg.ConfigurableResource[None]):
             yield database
 
 
-class StoreResource(dg.ConfigurableResource[None]):
+class StoreResource:
     """The content-addressed store of original files at `HELIX_STORE_URL`, and what may be read from it."""
 
     def store(self) -> ContentStore:
@@ -75,7 +75,7 @@ class EmbeddingService:
         return time.monotonic() + self.batch_timeout
 
 
-class EmbeddingResource(dg.ConfigurableResource[None]):
+class EmbeddingResource:
     """The embedding service at `HELIX_EMBEDDING_URL`, or the local embedder."""
 
     @contextmanager
@@ -95,7 +95,7 @@ class EmbeddingResource(dg.ConfigurableResource[None]):
                 yield EmbeddingService(endpoint, client, settings.batch_timeout)
 
 
-class InboxResource(dg.ConfigurableResource[None]):
+class InboxResource:
     """The folder at `HELIX_INBOX`, and how its files are sealed into batches."""
 
     def folder(self) -> Path:
@@ -112,11 +112,12 @@ class InboxResource(dg.ConfigurableResource[None]):
         return BatchLimits(settings.inbox_batch_files, settings.inbox_batch_bytes, settings.inbox_batch_age)
 
 
-def resources() -> dict[str, object]:
-    """Every resource by the name under which definitions ask for it."""
-    return {
+def resources() -> dict[str, dg.ResourceDefinition]:
+    """Every resource by the name under which definitions ask for it; the UI shows its docstring."""
+    values = {
         "database": DatabaseResource(),
         "store": StoreResource(),
         "embedding": EmbeddingResource(),
         "inbox": InboxResource(),
     }
+    return {name: dg.ResourceDefinition.hardcoded_resource(value, value.__doc__) for name, value in values.items()}

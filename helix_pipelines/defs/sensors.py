@@ -35,7 +35,9 @@ ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRun
     description="Seals the files that have come to rest in the inbox into import batches and queues them.",
 )
 def inbox_sensor(
-    context: dg.SensorEvaluationContext, database: DatabaseResource, inbox: InboxResource
+    context: dg.SensorEvaluationContext,
+    database: dg.ResourceParam[DatabaseResource],
+    inbox: dg.ResourceParam[InboxResource],
 ) -> dg.SensorResult:
     """One look at the inbox. The cursor is the path after which the next look goes on, empty at the start."""
     root = inbox.folder()
@@ -61,7 +63,7 @@ def inbox_sensor(
     description="Launches queued batches by priority, then position; never two that import into the same source.",
 )
 def batch_queue_sensor(
-    context: dg.SensorEvaluationContext, database: DatabaseResource
+    context: dg.SensorEvaluationContext, database: dg.ResourceParam[DatabaseResource]
 ) -> dg.SensorResult | dg.SkipReason:
     """Take what may run now from the queue. Batches are marked before their runs are asked for, so a lost tick launches nothing
     twice; what it leaves without a run is queued again.
@@ -107,7 +109,7 @@ def _requeue_lost(instance: dg.DagsterInstance, connection: psycopg.Connection) 
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Marks the batch of a failed run as failed, with the reason, unless Dagster runs it again by itself.",
 )
-def failed_run_sensor(context: dg.RunFailureSensorContext, database: DatabaseResource) -> None:
+def failed_run_sensor(context: dg.RunFailureSensorContext, database: dg.ResourceParam[DatabaseResource]) -> None:
     """A run that Dagster will retry speaks through its retry."""
     if context.dagster_run.tags.get(WILL_RETRY_TAG) != "true":
         error = run_failure(context.instance, context.dagster_run.run_id)
@@ -121,7 +123,7 @@ def failed_run_sensor(context: dg.RunFailureSensorContext, database: DatabaseRes
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Marks the batch of a run that a person terminated as paused: it goes on when a person says so.",
 )
-def terminated_run_sensor(context: dg.RunStatusSensorContext, database: DatabaseResource) -> None:
+def terminated_run_sensor(context: dg.RunStatusSensorContext, database: dg.ResourceParam[DatabaseResource]) -> None:
     """A stop by a human stays a stop."""
     _record_end(context, database, BatchState.PAUSED)
 
@@ -133,7 +135,7 @@ def terminated_run_sensor(context: dg.RunStatusSensorContext, database: Database
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Marks a batch as paused where a run succeeded short of the knowledge base: only some assets were chosen.",
 )
-def partial_run_sensor(context: dg.RunStatusSensorContext, database: DatabaseResource) -> None:
+def partial_run_sensor(context: dg.RunStatusSensorContext, database: dg.ResourceParam[DatabaseResource]) -> None:
     """A whole run has said itself that its batch is done, so nothing changes for it."""
     _record_end(context, database, BatchState.PAUSED)
 

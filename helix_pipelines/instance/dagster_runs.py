@@ -7,6 +7,7 @@ second, so the parent is free to show progress at once.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -17,6 +18,8 @@ from helix_pipelines.instance.dagster_home import dagster_environment, prepare_d
 from helix_pipelines.settings import Settings
 
 IMPORT_JOB = "import_batch_job"
+STOP = signal.SIGUSR1
+"""A person stops the run. SIGTERM and SIGINT are interruptions, after which Dagster would run it again by itself."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class RunHandle:
 
     def terminate(self, timeout: float) -> int:
         """Ask the run to stop after the transaction that it is in; kill it where that takes longer than `timeout` seconds."""
-        self.process.terminate()
+        self.process.send_signal(STOP)
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:

@@ -1,0 +1,165 @@
+"""One Dagster run from its creation to its end, in this process: created as Dagster's daemon would, executed, its end told.
+
+Dagster has no public way to create a run that its UI can execute again without a daemon and a code server; the private parts
+that it takes are named here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
+from dagster._core.remote_origin import RemoteRepositoryOrigin
+from dagster._core.workspace.load import location_origins_from_yaml_paths
+from dagster._grpc.impl import core_execute_run
+from dagster._utils.interrupts import capture_interrupts
+
+from helix_pipelines import definitions
+from helix_pipelines.defs.partitions import IMPORT_BATCHES
+from helix_pipelines.instance import services
+from helix_pipelines.instance.dagster_runs import STOP
+from helix_pipelines.instance.run_failures import run_failure
+from helix_pipelines.settings import load_settings
+from helix_pipelines.storage.queue import record_run_end
+from helix_pipelines.storage.states import BatchState
+
+CODE_FUNCTION = "definitions"
+"""In `helix_pipelines/definitions.py`, which `workspace.yaml` names."""
+REPOSITORY = "__repository__"
+"""The name that Dagster gives to what `@dg.definitions` returns."""
+PARTITION_TAG = "dagster/partition"
+REPOSITORY_TAG = ".dagster/repository"
+
+STATEMENT_TIMEOUT = 60_000
+"""Milliseconds; no statement of Dagster's storage takes a second."""
+CONNECTION_SECONDS = 1
+"""For how long Dagster's storage keeps a connection. It would open one for each of 180 statements, at 5 ms CPU each. Not longer,
+as it does not look whether the server has been restarted meanwhile, which takes more than a second."""
+MAX_OVERFLOW = 4
+"""Connections of Dagster's storage beyond one, for statements within statements."""
+TERMINATION_POLL = 2.0
+"""Seconds between two looks at whether somebody has terminated the run."""
+TERMINATED = frozenset({dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED})
+
+
+def run_batch(job_name: str, partition_key: str, run_id: str) -> bool:
+    """Run the job on the batch as the run `run_id`, and tell the batch how it ended; whether it succeeded."""
+    # The database is held from before Dagster's first event until after its last one.
+    with services.database(load_settings()) as url, dg.DagsterInstance.get() as instance:
+        instance.optimize_for_webserver(STATEMENT_TIMEOUT, CONNECTION_SECONDS, MAX_OVERFLOW)
+        job = job_pointer(job_name)
+        run = create_run(instance, job, partition_key, run_id)
+        gc.freeze()  # what was loaded stays, so collections need not look at it
+        gc.enable()
+        status = execute(instance, job, run)
+        tell_batch(instance, url, partition_key, run_id)
+    return status is dg.DagsterRunStatus.SUCCESS
+
+
+def execute(instance: dg.DagsterInstance, job: ReconstructableJob, run: dg.DagsterRun) -> dg.DagsterRunStatus:
+    """Execute a run to its end and return how it ended; errors of steps are in the run's event log."""
+    with capture_interrupts(), _stoppable(instance, run):
+        for _ in core_execute_run(job, run, instance, inject_env_vars=False):
+            pass
+    ended = instance.get_run_by_id(run.run_id)
+    return ended.status if ended else dg.DagsterRunStatus.CANCELED
+
+
+def job_pointer(job_name: str) -> ReconstructableJob:
+    """The job by the place of its code, so that other processes can load it."""
+    code = ReconstructableRepository.for_module(definitions.__name__, CODE_FUNCTION, str(Path.cwd()))
+    return code.get_reconstructable_job(job_name)
+
+
+def create_run(instance: dg.DagsterInstance, job: ReconstructableJob, partition_key: str, run_id: str) -> dg.DagsterRun:
+    """A run of the job on a partition, which is made known to Dagster if it is not.
+
+    It has the origin of its code location, without which the UI could neither place nor re-execute it.
+    """
+    instance.add_dynamic_partitions(IMPORT_BATCHES, [partition_key])
+    workspace = Path(instance.root_directory) / "workspace.yaml"
+    [location] = location_origins_from_yaml_paths([str(workspace)])
+    repository = RemoteRepositoryOrigin(location, REPOSITORY)
+    return instance.create_run_for_job(
+        job.get_definition(),
+        run_id=run_id,
+        tags={PARTITION_TAG: partition_key, REPOSITORY_TAG: repository.get_label()},
+        remote_job_origin=repository.get_job_origin(job.job_name),
+        job_code_origin=job.get_python_origin(),
+    )
+
+
+def tell_batch(instance: dg.DagsterInstance, url: str, partition_key: str, run_id: str) -> None:
+    """Move the batch where its run ended short of the knowledge base; with a daemon the run-status sensors do the same."""
+    record = instance.get_run_record_by_id(run_id)
+    if record is None or record.dagster_run.status is dg.DagsterRunStatus.SUCCESS:
+        return
+    canceled = record.dagster_run.status is dg.DagsterRunStatus.CANCELED
+    with psycopg.connect(url) as connection:
+        record_run_end(
+            connection,
+            partition_key,
+            run_id,
+            BatchState.PAUSED if canceled else BatchState.ERROR,
+            run_created=record.create_timestamp,
+            error=None if canceled else run_failure(instance, run_id),
+        )
+
+
+class _TerminationWatch(threading.Thread):
+    """Interrupts the main thread once the run is terminated: in the UI, which for a run of ours can only leave a mark, or by
+    the signal STOP. Dagster has such a thread too; it goes on to interrupt whatever comes after a run that failed.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+        super().__init__(name="termination-watch", daemon=True)
+        self._instance = instance
+        self._run = run
+        self._wake = threading.Event()
+        self._asked = False
+        self._ended = False
+
+    def ask(self, *_: object) -> None:
+        """Terminate the run; a signal handler."""
+        self._asked = True
+        self._wake.set()
+
+    def end(self) -> None:
+        """Stop watching."""
+        self._ended = True
+        self._wake.set()
+        self.join()
+
+    def run(self) -> None:
+        """Look every few seconds, and at once when woken."""
+        while not self._ended:
+            self._wake.wait(TERMINATION_POLL)
+            self._wake.clear()
+            run = self._instance.get_run_by_id(self._run.run_id)
+            if run is None or self._ended:
+                continue
+            if self._asked and run.status not in TERMINATED:
+                # Without this mark Dagster takes the interruption for a failure.
+                self._instance.report_run_canceling(run)
+            if self._asked or run.status in TERMINATED:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                return
+
+
+@contextmanager
+def _stoppable(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterator[None]:
+    watch = _TerminationWatch(instance, run)
+    earlier = signal.signal(STOP, watch.ask)
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.end()
+        signal.signal(STOP, earlier)
