@@ -45,8 +45,8 @@ CREATE TABLE helix.embedding_g1 PARTITION OF helix.embedding FOR VALUES IN (1);
 PAIRS = """
 INSERT INTO helix.qa_pair (collection_id, content_hash, question_key, question, answer, search, derived_version,
                            first_import_id)
-SELECT 1 + (mod(n, %(small)s) = 0)::int, lpad(to_hex(n), 32, '0')::uuid, lpad(to_hex(n), 32, '0')::uuid, 'Question ' || n, 'Answer',
-       '', 1, 1
+SELECT 1 + (mod(n, %(small)s) = 0)::int, lpad(to_hex(n), 32, '0')::uuid, lpad(to_hex(n), 32, '0')::uuid,
+       'Question ' || n, 'Answer', '', 1, 1
 FROM generate_series(0, %(pairs)s - 1) n ORDER BY n
 """
 ROWS = """
