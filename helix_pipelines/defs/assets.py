@@ -28,6 +28,7 @@ from helix_pipelines.embedding.filling import embed_batch
 from helix_pipelines.enrichment.decisions import decide_batch
 from helix_pipelines.ingestion.intake import take_in
 from helix_pipelines.parsing.staging import parse_batch
+from helix_pipelines.serving.indexes import index_segments
 from helix_pipelines.serving.publishing import publish_batch
 from helix_pipelines.storage import tables
 
@@ -151,6 +152,7 @@ def embeddings(
             generation,
             concurrency=service.endpoint.max_concurrency,
             batch_timeout=service.batch_timeout,
+            max_texts=service.endpoint.max_texts,
         )
     return dg.MaterializeResult(
         metadata={
@@ -163,7 +165,7 @@ def embeddings(
             "tokens": report.tokens,
             "failed": report.failed,
             "pending": report.pending,
-            "dagster/row_count": report.texts - report.failed - report.pending,
+            "dagster/row_count": report.texts + report.cached,
             "dagster/column_lineage": catalog.column_lineage(catalog.EMBEDDINGS),
         },
         check_results=[texts_are_embedded(report.failed, report.pending, report.texts)],
@@ -185,9 +187,12 @@ def knowledge_base(context: dg.AssetExecutionContext, database: dg.ResourceParam
     """
     with working_on_batch(context, database, "knowledge_base") as (pool, batch):
         report = publish_batch(pool, batch)
+    with database.pool() as pool:  # an index takes longer than a lease: the batch is done and nobody waits for it
+        indexes = index_segments(pool.url)
     return dg.MaterializeResult(
         metadata={
             **file_metadata(report.files, report.seconds),
+            "segments_indexed": len(indexes.indexed),
             "import_batch": context.partition_key,
             "searchable_pairs": report.searchable_pairs,
             "stale_rows": report.stale_rows,

@@ -54,6 +54,7 @@ def embed_batch(
     *,
     concurrency: int,
     batch_timeout: float,
+    max_texts: int | None = None,
     patience: float = 3600.0,
 ) -> EmbeddingReport:
     """Embed what the batch's accepted rows need and serve each pair in the transaction that stores its last vector.
@@ -68,7 +69,8 @@ def embed_batch(
     filling = _Filling(
         database, batch, client, generation, PendingTexts(database, batch, imports, generation, patience)
     )
-    sizer = BatchSizer(cap=batch.settings.max_texts_per_request)
+    chosen = batch.settings.max_texts_per_request
+    sizer = BatchSizer(cap=min(chosen, max_texts) if max_texts else chosen)
     try:
         drain(
             filling.batches(sizer),

@@ -16,7 +16,8 @@ from helix_pipelines.settings import Secret, Settings
 class EmbeddingEndpoint:
     """Where texts are embedded. `url` is the base of an OpenAI-compatible API, ending in `/v1` as a rule.
 
-    `dimensions` is None where the service decides; `max_concurrency` is requests in flight.
+    `dimensions` is None where the service decides; `max_concurrency` is requests in flight; `max_texts` is the most texts of one
+    request that it answers in good time, None where only its own refusal tells.
     """
 
     url: str
@@ -24,6 +25,11 @@ class EmbeddingEndpoint:
     model: str
     dimensions: int | None
     max_concurrency: int
+    max_texts: int | None = None
+
+
+LOCAL_MAX_TEXTS = 32
+"""Of a request to the local embedder: at 20 to 40 ms a text, more would come near the deadline on a busy machine."""
 
 
 @contextmanager
@@ -69,7 +75,7 @@ def embedder(settings: Settings) -> Iterator[EmbeddingEndpoint]:
             "service that has another, or unset HELIX_EMBEDDING_MODEL and HELIX_EMBEDDING_DIMENSIONS.",
         )
     with shared_embedder(settings.home).joined() as url:
-        yield EmbeddingEndpoint(url, None, MODEL, DIMENSIONS, settings.embedding_concurrency)
+        yield EmbeddingEndpoint(url, None, MODEL, DIMENSIONS, settings.embedding_concurrency, LOCAL_MAX_TEXTS)
 
 
 def shared_database(home: Path) -> SharedService[str]:

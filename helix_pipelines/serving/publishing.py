@@ -14,7 +14,6 @@ from helix_pipelines.storage.leases import BatchWork
 from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.transactions import run_chunk
 
-
 MERGE_TERMS = "SELECT gin_clean_pending_list('helix.ix_qa_pair_search')"
 """What the batch added to the full text index is merged now, so that no search has to scan it as a list."""
 

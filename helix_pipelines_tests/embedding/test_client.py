@@ -25,8 +25,8 @@ from helix_pipelines.resilience.errors import (
     TransientError,
 )
 from helix_pipelines.settings import Secret
+from helix_pipelines_tests.fakes.behaviour import Behaviour
 from helix_pipelines_tests.fakes.embedding_service import (
-    Behaviour,
     EmbeddingServiceApp,
     FakeEmbeddingService,
     running_app,

@@ -1,6 +1,6 @@
 -- Each row of a range that is still pending gets its pair and its decision. A row that continues an earlier one is an update; the
 -- first row of a content that no live row of the collection has is an insert; all others are duplicates.
-WITH mine AS (
+WITH mine AS MATERIALIZED (
     SELECT r.ordinal, r.row_key, p.id AS pair_id,
            row_number() OVER (PARTITION BY r.content_hash ORDER BY (r.row_key IS NULL), r.ordinal) = 1 AS is_first,
            p.first_import_id = %(job)s

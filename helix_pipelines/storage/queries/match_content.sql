@@ -1,10 +1,10 @@
 -- (1) Rows with the same content as an earlier row of their source are that row, unchanged; twins are paired in file order.
-WITH mine AS (
+WITH mine AS MATERIALIZED (
     SELECT ordinal, content_hash, row_number() OVER (PARTITION BY content_hash ORDER BY ordinal) AS nth
     FROM helix.import_row
     WHERE import_job_id = %(job)s AND decision = 'pending'
       AND question_key >= %(low)s AND (%(high)s::uuid IS NULL OR question_key < %(high)s)
-), theirs AS (
+), theirs AS MATERIALIZED (
     SELECT row_key, pair_id, content_hash, row_number() OVER (PARTITION BY content_hash ORDER BY row_key) AS nth
     FROM helix.occurrence
     WHERE source_id = %(source)s AND question_key >= %(low)s AND (%(high)s::uuid IS NULL OR question_key < %(high)s)

@@ -1,13 +1,13 @@
 -- (2) Rows whose owner's id stands once among what is left on each side continue that row.
 WITH taken AS (
     SELECT row_key FROM helix.import_row WHERE import_job_id = %(job)s AND row_key IS NOT NULL
-), mine AS (
+), mine AS MATERIALIZED (
     SELECT min(ordinal) AS ordinal, external_key
     FROM helix.import_row
     WHERE import_job_id = %(job)s AND decision = 'pending' AND row_key IS NULL
       AND external_key >= %(low)s AND (%(high)s::uuid IS NULL OR external_key < %(high)s)
     GROUP BY external_key HAVING count(*) = 1
-), theirs AS (
+), theirs AS MATERIALIZED (
     SELECT min(o.row_key) AS row_key, o.external_key
     FROM helix.occurrence o
     WHERE o.source_id = %(source)s
