@@ -19,6 +19,7 @@ from helix_pipelines.embedding.reply import EmbeddingReply
 from helix_pipelines.embedding.texts import PendingTexts, Text
 from helix_pipelines.resilience.drain import Outcome, drain
 from helix_pipelines.resilience.errors import GlobalError, LimitedError, PhaseError, TransientError
+from helix_pipelines.resilience.prefetch import prefetched
 from helix_pipelines.storage.copying import RAW, copy_rows
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.imports import ImportJob, list_imports
@@ -29,6 +30,8 @@ from helix_pipelines.storage.statistics import refresh_statistics
 from helix_pipelines.storage.transactions import run_chunk
 
 SERVICE = "embedding"
+WINDOWS_AHEAD = 1
+"""Windows of claimed texts beyond those being sent: the next one is opened while vectors of the last one are stored."""
 VECTOR_COLUMNS = (("text_hash", "uuid"), ("vector", RAW), ("tokens", "int4"))
 Arrived = Outcome[Text, EmbeddingReply]
 
@@ -72,13 +75,14 @@ def embed_batch(
     chosen = batch.settings.max_texts_per_request
     sizer = BatchSizer(cap=min(chosen, max_texts) if max_texts else chosen)
     try:
-        drain(
-            filling.batches(sizer),
-            filling.call,
-            filling.store,
-            concurrency=concurrency,
-            batch_timeout=batch_timeout,
-        )
+        with prefetched(iter(filling.pending), WINDOWS_AHEAD) as windows:
+            drain(
+                filling.batches(windows, sizer),
+                filling.call,
+                filling.store,
+                concurrency=concurrency,
+                batch_timeout=batch_timeout,
+            )
     except GlobalError as error:
         raise PhaseError("embedding", error.code, error.message, recoverable=False) from error
     except (TransientError, LimitedError) as error:
@@ -111,14 +115,14 @@ class _Filling:
         self._batch = batch
         self._client = client
         self._generation = generation
-        self._pending = pending
+        self.pending = pending
         self.embedded = 0
         self.requests = 0
         self.tokens = 0
 
-    def batches(self, sizer: BatchSizer) -> Iterator[list[Text]]:
+    def batches(self, windows: Iterator[list[Text]], sizer: BatchSizer) -> Iterator[list[Text]]:
         """Claimed texts in requests of the size in use."""
-        for texts in self._pending:
+        for texts in windows:
             for span in plan_batches([text.body for text in texts], sizer.texts, sizer.max_tokens):
                 yield texts[span.start : span.stop]
 
@@ -144,7 +148,7 @@ class _Filling:
         run_chunk(self._database, work)
         self.embedded = embedded
         for outcome in outcomes:
-            self._pending.settle(outcome.items)
+            self.pending.settle(outcome.items)
             if outcome.result is not None:
                 self.requests += outcome.result.requests
                 self.tokens += outcome.result.tokens

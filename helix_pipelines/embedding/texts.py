@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -57,10 +58,12 @@ class PendingTexts:
         self._generation = generation
         self._patience = patience
         self._in_hand: set[uuid.UUID] = set()
+        self._lock = threading.Lock()
 
     def settle(self, texts: Sequence[Text]) -> None:
-        """Texts that have been stored are not in hand any more."""
-        self._in_hand.difference_update(text.hash for text in texts)
+        """Texts that have been stored are not in hand any more. May be called by another thread than the iterating one."""
+        with self._lock:
+            self._in_hand.difference_update(text.hash for text in texts)
 
     def __iter__(self) -> Iterator[list[Text]]:
         for job in self._imports:
@@ -86,7 +89,8 @@ class PendingTexts:
                 sleep(POLL_SECONDS)
 
     def _take(self, texts: list[Text]) -> list[Text]:
-        self._in_hand.update(text.hash for text in texts)
+        with self._lock:
+            self._in_hand.update(text.hash for text in texts)
         return texts
 
     def _windows(self, connection: psycopg.Connection, *, job: ImportJob) -> list[int]:
@@ -131,8 +135,10 @@ class PendingTexts:
             )
 
     def _claim_pending(self, connection: psycopg.Connection) -> list[Text]:
+        with self._lock:
+            in_hand = list(self._in_hand)
         rows = connection.execute(
-            load("claim_pending_texts"), {**self._claim(), "in_hand": list(self._in_hand), "limit": WINDOW_ROWS}
+            load("claim_pending_texts"), {**self._claim(), "in_hand": in_hand, "limit": WINDOW_ROWS}
         ).fetchall()
         self._batch.lease.fence(connection)
         payer = self._imports[0].id if self._imports else 0

@@ -7,6 +7,7 @@ is left on each side; what is left is new. Each step works range by range, each 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic
 
@@ -24,6 +25,8 @@ from helix_pipelines.storage.states import ImportState
 from helix_pipelines.storage.statistics import refresh_statistics
 from helix_pipelines.storage.transactions import run_chunk
 
+RANGES_AT_ONCE = 2
+"""Each on a connection of its own; more would only wait for the two cores that a small server has."""
 VERSION = "1"
 """Of the matching rules; part of every checkpoint."""
 Step = Callable[[psycopg.Connection, ImportJob, KeyRange], None]
@@ -97,18 +100,19 @@ def _decide_file(database: Database, batch: BatchWork, job: ImportJob) -> None:
 
 
 def _run_step(database: Database, batch: BatchWork, job: ImportJob, phase: str, step: Step) -> None:
-    """Run a step over all ranges, going on after the last one that was committed."""
+    """Run a step over all ranges that have not been committed, some at a time: they share no key and no outcome."""
     ranges = key_ranges(job.rows_read)
     with database.transaction() as connection:
-        done = read_checkpoint(connection, job.id, phase)
-    for index in range(done.chunk if done else 0, len(ranges)):
+        left = [index for index in range(len(ranges)) if not read_checkpoint(connection, job.id, f"{phase}/{index}")]
 
-        def work(connection: psycopg.Connection, index: int = index) -> None:
-            step(connection, job, ranges[index])
-            write_checkpoint(connection, job.id, phase, Checkpoint(job.rows_read, index + 1, VERSION))
-            batch.lease.fence(connection)
+    def work(connection: psycopg.Connection, index: int) -> None:
+        step(connection, job, ranges[index])
+        write_checkpoint(connection, job.id, f"{phase}/{index}", Checkpoint(job.rows_read, index + 1, VERSION))
+        batch.lease.fence(connection)
 
-        run_chunk(database, work)
+    with ThreadPoolExecutor(RANGES_AT_ONCE, thread_name_prefix=phase) as pool:
+        for _ in pool.map(lambda index: run_chunk(database, lambda connection: work(connection, index)), left):
+            pass
 
 
 def _has_earlier_rows(connection: psycopg.Connection, job: ImportJob) -> bool:

@@ -21,6 +21,8 @@ Result = TypeVar("Result")
 
 GROUP_SECONDS = 0.5
 """Results are committed together over at most this long: one commit a response costs more than the response."""
+BATCHES_WAITING = 4
+"""Batches that wait for each worker, so that it does not idle while the writer is busy. A kill loses nothing of them."""
 FAILURES_TO_STOP = 5
 """Batches in a row that failed after all their retries: the service is down, going on would only knock at it."""
 
@@ -58,7 +60,7 @@ def drain(
     with ThreadPoolExecutor(concurrency, thread_name_prefix="drain") as pool:
         try:
             while True:
-                while len(in_flight) <= concurrency and (
+                while len(in_flight) < (1 + BATCHES_WAITING) * concurrency and (
                     items := next(batches, None) if verdict.error is None else None
                 ):
                     in_flight.add(pool.submit(_send, call, items, batch_timeout, stop))

@@ -242,7 +242,7 @@ qa_pair = Table(
     _time("created_at", default=True),
     UniqueConstraint("collection_id", "content_hash"),
     Index("ix_qa_pair_collection_id_question_key", "collection_id", "question_key"),
-    Index("ix_qa_pair_search", "search", postgresql_using="gin", postgresql_with={"gin_pending_list_limit": 32768}),
+    Index("ix_qa_pair_search", "search", postgresql_using="gin", postgresql_with={"gin_pending_list_limit": 131072}),
     comment="Immutable content of a pair; only the derived columns (language, search) may be rebuilt.",
 )
 
