@@ -29,7 +29,7 @@ $(INSTALLED): requirements.lock pyproject.toml setup.py
 
 demo: setup ## import the example files of three formats, then search them
 	$(BIN)/helix import $(EXAMPLES) --collection demo
-	$(BIN)/helix search "I can't remember my password any more" -k 3 --collection demo
+	$(BIN)/helix search "I forgot my password, what now?" -k 3 --collection demo
 	$(BIN)/helix search "what does HX-4102 mean?" -k 3 --collection demo
 	$(BIN)/helix search "Wie viele Urlaubstage habe ich im Jahr?" -k 3 --collection demo
 	$(BIN)/helix status
