@@ -17,7 +17,14 @@ import pytest
 from helix_pipelines.instance.embedded_postgres import EmbeddedPostgres
 from helix_pipelines.instance.external_database import _provide_pgvector, check_database, neutral_url
 from helix_pipelines.instance.local_embedder import LocalEmbedder
-from helix_pipelines.instance.services import EmbeddingEndpoint, database, embedder, shared_database, shared_embedder
+from helix_pipelines.instance.services import (
+    LOCAL_MAX_TEXTS,
+    EmbeddingEndpoint,
+    database,
+    embedder,
+    shared_database,
+    shared_embedder,
+)
 from helix_pipelines.instance.shared_service import SharedService
 from helix_pipelines.resilience.errors import SetupError
 from helix_pipelines.settings import Secret, Settings
@@ -164,7 +171,7 @@ def test_the_local_embedder_is_shared_adopted_and_stopped(home: Path, monkeypatc
     left = server.probe()
     assert left is not None
     with embedder(settings) as endpoint, embedder(settings) as again:
-        assert endpoint == again == EmbeddingEndpoint(left, None, "multilingual-e5-small", 384, 2)
+        assert endpoint == again == EmbeddingEndpoint(left, None, "multilingual-e5-small", 384, 2, LOCAL_MAX_TEXTS)
         (home / "embedder" / "port").write_text("1\n")
         with embedder(settings) as replaced:
             assert replaced.url == server.probe() != left, "one that cannot be found again is replaced"

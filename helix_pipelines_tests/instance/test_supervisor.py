@@ -27,12 +27,20 @@ def until(condition: Callable[[], object], timeout: float = 60.0) -> None:
         time.sleep(0.05)
 
 
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @pytest.fixture
 def settings(tmp_path: Path, make_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """Those of a home with a database of its own and an embedding service that nobody calls, in the environment."""
     monkeypatch.setenv("HELIX_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HELIX_DATABASE_URL", make_database())
     monkeypatch.setenv("HELIX_EMBEDDING_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("HELIX_UI_PORT", str(free_port()))  # not 3000, which somebody's own Helix may have
     settings = load_settings(env_file=None)
     yield settings
     shut_down(settings)
