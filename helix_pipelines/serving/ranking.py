@@ -48,24 +48,26 @@ def rank_hybrid(candidates: Sequence[Candidate], rarity: float) -> list[Ranked]:
     """Best first by similarity plus wording.
 
     `rarity` is that of the query's rarest term, from 0 (in every pair) to 1 (in one).
-    `score = (similarity + spread x wording) / (1 + spread x the most that wording can be)`. A pair without a vector is taken
-    for the least similar one.
+    `score = (lifted similarity + spread x wording) / (1 + spread x the most that wording can be)`. A pair that holds the whole
+    of a rare query is lifted to the best similarity, however little the model thinks of it, so that an exact part of a text
+    finds the text. A pair without a vector is taken for the least similar one.
     """
     similarities = sorted((it.similarity for it in candidates if it.similarity is not None), reverse=True)
-    least = similarities[-1] if similarities else 0.0
-    spread = similarities[0] - similarities[:SPREAD_RANK][-1] if similarities else 0.0
+    best, least = (similarities[0], similarities[-1]) if similarities else (0.0, 0.0)
+    spread = best - similarities[:SPREAD_RANK][-1] if similarities else 0.0
     most = 1 + spread * (SHARED_WEIGHT + WHOLE_WEIGHT + CODE_WEIGHT)
     scored = []
     for it in candidates:
         similarity = least if it.similarity is None else it.similarity
-        score = (similarity + spread * _wording(it, rarity)) / most
+        whole = it.shared**WHOLE_POWER * rarity**RARITY_POWER
+        lifted = similarity + whole * (best - similarity)
+        score = (lifted + spread * _wording(it, whole)) / most
         scored.append((-score, -it.shared, it.pair))
     return [Ranked(pair, round(min(max(-score, 0.0), 1.0), 6)) for score, _, pair in sorted(scored)]
 
 
-def _wording(it: Candidate, rarity: float) -> float:
-    """A minor part for each shared term; a steep one for holding nearly the whole of a query that is more than common
-    words; and one for codes, which mean nothing to a model.
+def _wording(it: Candidate, whole: float) -> float:
+    """A minor part for each shared term; a steep one (`whole`) for holding nearly the whole of a query that is more than
+    common words; and one for codes, which mean nothing to a model.
     """
-    whole = it.shared**WHOLE_POWER * rarity**RARITY_POWER
     return SHARED_WEIGHT * it.shared + WHOLE_WEIGHT * whole + CODE_WEIGHT * it.shared_codes

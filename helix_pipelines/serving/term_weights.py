@@ -53,7 +53,7 @@ class QueryTerms:
 
 def weigh(connection: psycopg.Connection, text: str) -> QueryTerms:
     """The terms of a query with their inverse document frequencies, `ln(1 + pairs / pairs with the term)`, as shares."""
-    words = terms(text)[:MAX_QUERY_TERMS]
+    words = _asked(terms(text))[:MAX_QUERY_TERMS]
     prefix = ":*" if len(words) == 1 and is_single_unspaced(words[0]) else ""
     queries = [f"'{word}'{prefix}" for word in words]
     rows = connection.execute(
@@ -67,6 +67,12 @@ def weigh(connection: psycopg.Connection, text: str) -> QueryTerms:
         for word, query, rare, (_, holding) in zip(words, queries, rarities, rows, strict=True)
     ]
     return QueryTerms(weighed, min(max(rarest, 0.0), 1.0))
+
+
+def _asked(words: list[str]) -> list[str]:
+    """Without last characters of unspaced runs: the pair before holds them, and a text that goes on there has them not alone."""
+    ends = {word[-1] for word in words if len(word) == 2}
+    return [word for word in words if not (is_single_unspaced(word) and word in ends)]
 
 
 def _parameters(chosen: list[QueryTerm]) -> dict[str, Any]:

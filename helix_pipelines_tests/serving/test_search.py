@@ -174,6 +174,12 @@ def test_holding_a_rare_query_whole_beats_similarity_and_common_words_do_not() -
     assert rank_hybrid(candidates, rarity=0.3)[0].pair == 1
 
 
+def test_a_pair_that_holds_the_whole_of_a_rare_query_wins_though_the_model_sees_no_likeness() -> None:
+    unrelated = [candidate(pair, 0.9 - pair / 1000, shared=0.0) for pair in range(1, 60)]
+    assert rank_hybrid([*unrelated, candidate(99, -0.5, shared=1.0)], rarity=1.0)[0].pair == 99
+    assert rank_hybrid([*unrelated, candidate(99, None, shared=1.0)], rarity=1.0)[0].pair == 99
+
+
 def test_text_ranks_by_the_share_of_terms_then_by_brevity() -> None:
     candidates = [candidate(1, None, 0.5, terms=9), candidate(2, None, 1.0, terms=50), candidate(3, None, 1.0, terms=5)]
     assert [it.pair for it in rank_by_text(candidates)] == [3, 2, 1]
