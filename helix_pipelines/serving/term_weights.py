@@ -71,7 +71,7 @@ def weigh(connection: psycopg.Connection, text: str) -> QueryTerms:
 
 def _asked(words: list[str]) -> list[str]:
     """Without last characters of unspaced runs: the pair before holds them, and a text that goes on there has them not alone."""
-    ends = {word[-1] for word in words if len(word) == 2}
+    ends = {word[-1] for word in words if len(word) > 1}
     return [word for word in words if not (is_single_unspaced(word) and word in ends)]
 
 
