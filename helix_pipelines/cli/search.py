@@ -124,9 +124,10 @@ def _query_vector(settings: Settings, connection: psycopg.Connection, text: str)
 
 
 def _embed(endpoint: EmbeddingEndpoint, generation: Generation, text: str) -> Sequence[float]:
-    # httpx loads a command line of its own, and with it rich and pygments: 60 ms of the 500 that a search has. It takes
-    # a missing one for not installed.
-    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+    # httpx loads a command line of its own, and with it rich and pygments: 60 ms of the 500 that a search has; its
+    # transport loads trio where that is installed: 120 ms. Both take a missing module for not installed.
+    for unused in ("httpx._main", "trio"):
+        sys.modules.setdefault(unused, None)  # type: ignore[arg-type]
     from helix_pipelines.embedding.client import EmbeddingClient
     from helix_pipelines.embedding.passages import query_text
 
