@@ -29,7 +29,7 @@ from helix_pipelines.enrichment.decisions import decide_batch
 from helix_pipelines.ingestion.intake import take_in
 from helix_pipelines.parsing.staging import parse_batch
 from helix_pipelines.serving.indexes import index_segments
-from helix_pipelines.serving.publishing import publish_batch
+from helix_pipelines.serving.publishing import merging_terms, publish_batch
 from helix_pipelines.storage import tables
 
 OWNERS = ["team:knowledge-platform"]
@@ -143,7 +143,11 @@ def embeddings(
 
     A text that the service refuses fails alone. A key or model that it refuses ends the step at once.
     """
-    with working_on_batch(context, database, "embeddings") as (pool, batch), embedding.service() as service:
+    with (
+        working_on_batch(context, database, "embeddings") as (pool, batch),
+        embedding.service() as service,
+        merging_terms(pool),
+    ):
         generation = service.generation(pool)
         report = embed_batch(
             pool,

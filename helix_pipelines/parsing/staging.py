@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -20,6 +20,7 @@ from helix_pipelines.parsing.limits import ParseLimits
 from helix_pipelines.parsing.readers import Reader, open_reader
 from helix_pipelines.parsing.rows import ParsedRow
 from helix_pipelines.resilience.errors import FileRejectedError
+from helix_pipelines.resilience.prefetch import prefetched
 from helix_pipelines.serving.terms import terms
 from helix_pipelines.storage.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from helix_pipelines.storage.copying import RAW, copy_rows, jsonb, presentable_text
@@ -38,6 +39,8 @@ from helix_pipelines.storage.statistics import refresh_statistics
 from helix_pipelines.storage.transactions import run_chunk
 
 PHASE = "parsing"
+CHUNKS_AHEAD = 1
+"""Chunks that are read while PostgreSQL takes in the last one; each is held in memory."""
 LEDGER_COLUMNS = (
     ("import_job_id", "int8"),
     ("ordinal", "int4"),
@@ -116,11 +119,10 @@ def _parse_file(
     assert sha256 is not None, "a stored file has a hash"
     reader = open_reader(lambda: store.open(sha256), sniffed, job.mapping or None, limits)
     done = run_chunk(database, lambda connection: _resume_point(connection, batch, job, reader))
-    for rows in reader.chunks(skip=done.records):
-        ledger, content, refused = staged_rows(job.id, done.records, rows, categorize)
-        done = Checkpoint(done.records + len(rows), done.chunk + 1, reader.version)
-        chunk = _Chunk(ledger, content, refused, done)
-        run_chunk(database, lambda connection, chunk=chunk: _store_chunk(connection, batch, job, chunk))  # type: ignore[misc]
+    with prefetched(_chunks(job, reader, done, categorize), CHUNKS_AHEAD) as chunks:
+        for chunk in chunks:
+            run_chunk(database, lambda connection, chunk=chunk: _store_chunk(connection, batch, job, chunk))  # type: ignore[misc]
+            done = chunk.checkpoint
     if done.records == 0:
         raise FileRejectedError(
             "NO_RECORDS", "The file has a header but no records: fill it in and hand it over again."
@@ -135,6 +137,14 @@ class _Chunk:
     content: list[tuple[Any, ...]]
     refused: int
     checkpoint: Checkpoint
+
+
+def _chunks(job: ImportJob, reader: Reader, done: Checkpoint, categorize: Categorizer) -> Iterator[_Chunk]:
+    """What is left of the file, ready to be stored."""
+    for rows in reader.chunks(skip=done.records):
+        ledger, content, refused = staged_rows(job.id, done.records, rows, categorize)
+        done = Checkpoint(done.records + len(rows), done.chunk + 1, reader.version)
+        yield _Chunk(ledger, content, refused, done)
 
 
 def _resume_point(connection: psycopg.Connection, batch: BatchWork, job: ImportJob, reader: Reader) -> Checkpoint:
