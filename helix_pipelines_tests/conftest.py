@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,14 @@ from helix_pipelines_tests.stages import DIMENSIONS, Stages
 
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 """A test's database need not survive a power cut, but a kill: so commits stay synchronous."""
+
+
+def pytest_configure() -> None:
+    """React to signals: whoever starts the tests in the background hands down that some are ignored or held back."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
