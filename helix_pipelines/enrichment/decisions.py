@@ -90,8 +90,7 @@ def _decide_file(database: Database, batch: BatchWork, job: ImportJob) -> None:
         try:
             run_chunk(database, lambda connection: _check_vanished(connection, batch, job))
         except FileRejectedError as error:
-            rejection = error
-            run_chunk(database, lambda connection: reject_import(connection, job.id, rejection))
+            reject_import(database, batch, job.id, error)
             return
     _run_step(database, batch, job, "decide", _decide_range)
     refresh_statistics(database, job.rows_read, "import_row", "qa_pair", "occurrence")

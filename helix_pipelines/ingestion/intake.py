@@ -50,13 +50,7 @@ def _take_in_file(
         store.put(Path(job.path), mark.sha256)
         sniffed = sniff(lambda: store.open(mark.sha256), Path(job.path).name, limits, job.encoding)
     except FileRejectedError as error:
-        rejection = error
-
-        def reject(connection: psycopg.Connection) -> None:
-            reject_import(connection, job.id, rejection)
-            batch.lease.fence(connection)
-
-        run_chunk(database, reject)
+        reject_import(database, batch, job.id, error)
     else:
         run_chunk(database, lambda connection: _record(connection, batch, job, mark, sniffed))
 

@@ -90,15 +90,7 @@ def parse_batch(database: Database, batch: BatchWork, store: ContentStore, limit
         try:
             _parse_file(database, batch, job, store, limits, categorize)
         except FileRejectedError as error:
-            rejection = error
-
-            def reject(
-                connection: psycopg.Connection, job: ImportJob = job, error: FileRejectedError = rejection
-            ) -> None:
-                reject_import(connection, job.id, error)
-                batch.lease.fence(connection)
-
-            run_chunk(database, reject)
+            reject_import(database, batch, job.id, error)
     with database.transaction() as connection:
         files = file_lines(connection, batch.id)
     return ParseReport(

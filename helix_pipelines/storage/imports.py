@@ -10,7 +10,10 @@ import psycopg
 from psycopg.rows import class_row
 
 from helix_pipelines.resilience.errors import HelixError
+from helix_pipelines.storage.engine import Database
+from helix_pipelines.storage.leases import BatchWork
 from helix_pipelines.storage.states import ImportState
+from helix_pipelines.storage.transactions import run_chunk
 
 OUTCOMES = ("inserted", "updated", "unchanged", "duplicate", "quarantined")
 """The counters that, with `pending`, add up to `rows_read`."""
@@ -85,14 +88,19 @@ def file_lines(connection: psycopg.Connection, batch_id: int) -> list[FileLine]:
         ).fetchall()
 
 
-def reject_import(connection: psycopg.Connection, import_id: int, error: HelixError) -> None:
-    """Close a file as rejected: whatever was staged of it goes, so that its counters are all zero."""
-    discard_rows(connection, import_id)
-    connection.execute(
-        "UPDATE helix.import_job SET state = 'rejected', error_code = %s, error_message = %s, finished_at = now()"
-        " WHERE id = %s",
-        [error.code, error.message, import_id],
-    )
+def reject_import(database: Database, batch: BatchWork, import_id: int, error: HelixError) -> None:
+    """Close a file as rejected, fenced: whatever was staged of it goes, so that its counters are all zero."""
+
+    def reject(connection: psycopg.Connection) -> None:
+        discard_rows(connection, import_id)
+        connection.execute(
+            "UPDATE helix.import_job SET state = 'rejected', error_code = %s, error_message = %s, finished_at = now()"
+            " WHERE id = %s",
+            [error.code, error.message, import_id],
+        )
+        batch.lease.fence(connection)
+
+    run_chunk(database, reject)
 
 
 def discard_rows(connection: psycopg.Connection, import_id: int) -> None:
