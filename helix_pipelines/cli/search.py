@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import textwrap
-from contextlib import closing
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +18,7 @@ from helix_pipelines.settings import Settings, load_settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from helix_pipelines.embedding.api import EmbeddingApi
     from helix_pipelines.embedding.generations import Generation
     from helix_pipelines.instance.services import EmbeddingEndpoint
     from helix_pipelines.serving.search import Hit, SearchResult
@@ -124,22 +123,23 @@ def _query_vector(settings: Settings, connection: psycopg.Connection, text: str)
 
 
 def _embed(endpoint: EmbeddingEndpoint, generation: Generation, text: str) -> Sequence[float]:
-    # httpx loads a command line of its own, and with it rich and pygments: 60 ms of the 500 that a search has; its
-    # transport loads trio where that is installed: 120 ms. Both take a missing module for not installed.
-    for unused in ("httpx._main", "trio"):
-        sys.modules.setdefault(unused, None)  # type: ignore[arg-type]
-    from helix_pipelines.embedding.client import EmbeddingClient
     from helix_pipelines.embedding.passages import query_text
 
-    client = EmbeddingClient(
-        endpoint.url,
-        endpoint.api_key,
-        endpoint.model,
-        generation.dimensions,
-        timeout=EMBEDDING_TIMEOUT,
-        max_connections=1,
+    with _embedding_api(endpoint, generation.dimensions) as api:
+        reply = api.embed([query_text(text, generation.recipe)], deadline=monotonic() + EMBEDDING_TIMEOUT)
+    return reply.first
+
+
+def _embedding_api(endpoint: EmbeddingEndpoint, dimensions: int) -> EmbeddingApi:
+    """What asks the service: the pooled client, but on this machine what loads 0.15 s faster, of the 0.5 s for a search."""
+    from helix_pipelines.embedding.api import EmbeddingApi
+    from helix_pipelines.embedding.loopback import loopback_channel
+
+    channel = loopback_channel(endpoint.url, endpoint.api_key)
+    if channel is not None:
+        return EmbeddingApi(channel, endpoint.model, dimensions, timeout=EMBEDDING_TIMEOUT)
+    from helix_pipelines.embedding.client import EmbeddingClient
+
+    return EmbeddingClient(
+        endpoint.url, endpoint.api_key, endpoint.model, dimensions, timeout=EMBEDDING_TIMEOUT, max_connections=1
     )
-    with closing(client):
-        reply = client.embed([query_text(text, generation.recipe)], deadline=monotonic() + EMBEDDING_TIMEOUT)
-    vector: Sequence[float] = reply.vectors[0]
-    return vector

