@@ -1,22 +1,18 @@
-"""What tests of several rooms share: one real PostgreSQL for the whole run, and empty databases in it."""
+"""What tests of several rooms share: one real PostgreSQL for the whole run, and databases in it."""
 
 from __future__ import annotations
 
-import secrets
-import shutil
+import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
-import psycopg
 import pytest
 
-from helix_pipelines.instance.embedded_postgres import EmbeddedPostgres
+from helix_pipelines_tests.databases import Databases, shared_postgres
 from helix_pipelines_tests.fakes.embedding_service import FakeEmbeddingService, running_fake
 from helix_pipelines_tests.stages import DIMENSIONS, Stages
-
-NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
-"""A test's database need not survive a power cut, but a kill: so commits stay synchronous."""
 
 
 def pytest_configure() -> None:
@@ -29,38 +25,47 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server that lives as long as the test run."""
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), NOT_DURABLE)
-    try:
-        yield server.start()
-    finally:
-        server.stop()
-        shutil.rmtree(server.folder)
+    """The URL of a server that lives as long as the test run and is the same for all processes that share the tests."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # each worker has a folder in that of the run
+    with shared_postgres(folder).joined() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
-def make_database(postgres_url: str) -> Callable[[], str]:
-    """Makes a fresh database that is empty but for the extension `vector`; gives its URL. It goes with the server."""
+def databases(postgres_url: str) -> Databases:
+    """The databases of the server."""
+    return Databases(postgres_url)
 
-    def make() -> str:
-        name = f"test_{secrets.token_hex(6)}"
-        with psycopg.connect(postgres_url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
-        url = f"{postgres_url.rpartition('/')[0]}/{name}"
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("CREATE EXTENSION vector")
-        return url
 
-    return make
+@pytest.fixture
+def make_database(databases: Databases) -> Iterator[Callable[[], str]]:
+    """Makes databases that are empty but for the extension `vector`, for one test; gives their URLs."""
+    with ExitStack() as dropped:
+
+        def make() -> str:
+            url = databases.empty()
+            dropped.callback(databases.drop, url)
+            return url
+
+        yield make
+
+
+@pytest.fixture
+def migrated_url(databases: Databases) -> Iterator[str]:
+    """The URL of a database with the schema and nothing else, for one test."""
+    url = databases.migrated()
+    yield url
+    databases.drop(url)
 
 
 @pytest.fixture(scope="module")
-def database_url(make_database: Callable[[], str], postgres_url: str) -> Iterator[str]:
-    """The URL of an empty database that the tests of one module share."""
-    url = make_database()
+def database_url(databases: Databases) -> Iterator[str]:
+    """The URL of a database with the schema that the tests of one module share."""
+    url = databases.migrated()
     yield url
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)".encode())
+    databases.drop(url)
 
 
 @pytest.fixture(scope="session")

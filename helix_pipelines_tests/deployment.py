@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from psycopg.rows import dict_row
 from helix_pipelines.instance.dagster_home import dagster_environment, prepare_dagster_home
 from helix_pipelines.settings import Settings, load_settings
 from helix_pipelines.storage.batches import BatchSettings, FileRequest, create_batch
-from helix_pipelines.storage.schema import ensure_schema
 from helix_pipelines.storage.states import BatchState
 from helix_pipelines_tests.fakes.embedding_service import FakeEmbeddingService
 from helix_pipelines_tests.stages import DIMENSIONS, MODEL
@@ -60,31 +58,19 @@ class Deployment:
         return self.query("SELECT * FROM helix.import_batch WHERE partition_key = %s", [key])[0]
 
 
-@pytest.fixture(scope="module")
-def schema_url(database_url: str) -> str:
-    """The module's database with the schema; it is only copied."""
-    ensure_schema(database_url)
-    return database_url
-
-
 @pytest.fixture
 def deployment(
-    schema_url: str, postgres_url: str, service: FakeEmbeddingService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Deployment]:
+    migrated_url: str, service: FakeEmbeddingService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Deployment:
     """A deployment of its own for each test, named by the environment of this process."""
-    name = f"copy_{secrets.token_hex(6)}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {schema_url.rpartition('/')[2]}".encode())
-        url = f"{postgres_url.rpartition('/')[0]}/{name}"
-        monkeypatch.setenv("HELIX_HOME", str(tmp_path / "home"))
-        monkeypatch.setenv("HELIX_DATABASE_URL", url)
-        monkeypatch.setenv("HELIX_EMBEDDING_URL", service.url)
-        monkeypatch.setenv("HELIX_EMBEDDING_MODEL", MODEL)
-        monkeypatch.setenv("HELIX_EMBEDDING_DIMENSIONS", str(DIMENSIONS))
-        settings = load_settings(env_file=None)
-        settings.inbox_dir.mkdir(parents=True)
-        prepare_dagster_home(settings, url)
-        for variable, value in dagster_environment(settings, url).items():
-            monkeypatch.setenv(variable, value)
-        yield Deployment(settings, url, service)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    monkeypatch.setenv("HELIX_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HELIX_DATABASE_URL", migrated_url)
+    monkeypatch.setenv("HELIX_EMBEDDING_URL", service.url)
+    monkeypatch.setenv("HELIX_EMBEDDING_MODEL", MODEL)
+    monkeypatch.setenv("HELIX_EMBEDDING_DIMENSIONS", str(DIMENSIONS))
+    settings = load_settings(env_file=None)
+    settings.inbox_dir.mkdir(parents=True)
+    prepare_dagster_home(settings, migrated_url)
+    for variable, value in dagster_environment(settings, migrated_url).items():
+        monkeypatch.setenv(variable, value)
+    return Deployment(settings, migrated_url, service)

@@ -25,7 +25,6 @@ from helix_pipelines.serving.verify import verify
 from helix_pipelines.storage.batches import BatchSettings, FileRequest, create_batch
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.leases import phase
-from helix_pipelines.storage.schema import ensure_schema
 from helix_pipelines.storage.states import BatchState
 
 MODEL = "fake"
@@ -43,7 +42,6 @@ class Stages:
     collection: str = field(default_factory=lambda: f"c-{secrets.token_hex(4)}")
 
     def __post_init__(self) -> None:
-        ensure_schema(self.url)
         self.database = Database(self.url)
         self.store = ContentStore(f"file://{self.folder / 'store'}")
 

@@ -14,7 +14,6 @@ from time import monotonic, sleep
 import psycopg
 import pytest
 
-from helix_pipelines.storage.schema import ensure_schema
 from helix_pipelines_tests.fakes.embedding_service import FakeEmbeddingService, running_fake
 
 HELIX = [sys.executable, "-c", "import sys; from helix_pipelines.cli import main; sys.exit(main())"]
@@ -30,7 +29,6 @@ def slow_fake() -> Iterator[FakeEmbeddingService]:
 
 @pytest.fixture
 def environment(database_url: str, slow_fake: FakeEmbeddingService, tmp_path: Path) -> dict[str, str]:
-    ensure_schema(database_url)
     return {
         **os.environ,
         "HELIX_HOME": str(tmp_path / "home"),

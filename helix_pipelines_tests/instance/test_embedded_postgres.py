@@ -25,7 +25,7 @@ from helix_pipelines.instance.embedded_postgres import EmbeddedPostgres
 from helix_pipelines.instance.home_files import exclusive_lock, open_lock
 from helix_pipelines.instance.postgres_layout import find_layout
 from helix_pipelines.resilience.errors import SetupError
-from helix_pipelines_tests.conftest import NOT_DURABLE
+from helix_pipelines_tests.databases import NOT_DURABLE
 
 START = """
 import sys

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from helix_pipelines_tests.deployment import deployment, schema_url
+from helix_pipelines_tests.deployment import deployment
 
-__all__ = ["deployment", "schema_url"]
+__all__ = ["deployment"]

@@ -1,24 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import psycopg
 import pytest
 
 from helix_pipelines.serving.indexes import INDEX_LOCK, index_segments
 from helix_pipelines.serving.search import search
-from helix_pipelines.storage.schema import ensure_schema
 from helix_pipelines_tests.serving.knowledge import DIMENSIONS, KnowledgeBase
 
 SEGMENT = 500
-
-
-@pytest.fixture
-def url(make_database: Callable[[], str]) -> str:
-    made = make_database()
-    ensure_schema(made)
-    return made
 
 
 def fill(connection: psycopg.Connection, base: KnowledgeBase, count: int, seed: int) -> dict[int, np.ndarray]:
@@ -42,11 +32,11 @@ def nearest(vectors: dict[int, np.ndarray], query: np.ndarray, count: int = 10) 
     return set(sorted(vectors, key=lambda pair: -float(vectors[pair] @ query))[:count])
 
 
-def test_a_full_segment_is_sealed_and_indexed_and_search_finds_the_same(url: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
+def test_a_full_segment_is_sealed_and_indexed_and_search_finds_the_same(migrated_url: str) -> None:
+    with psycopg.connect(migrated_url, autocommit=True) as connection:
         base = KnowledgeBase(connection)
         vectors = fill(connection, base, SEGMENT + 1, seed=1)
-        report = index_segments(url, segment_vectors=SEGMENT)
+        report = index_segments(migrated_url, segment_vectors=SEGMENT)
         assert (report.sealed, report.indexed, report.dropped) == (0, [0], [])
         assert indexes(connection) == [("ix_embedding_g1_segment_0", True)]
         vectors |= fill(connection, base, 100, seed=2)
@@ -64,16 +54,16 @@ def test_a_full_segment_is_sealed_and_indexed_and_search_finds_the_same(url: str
         assert hits == nearest(small, query)
 
 
-def test_a_segment_that_is_not_full_stays_open(url: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
+def test_a_segment_that_is_not_full_stays_open(migrated_url: str) -> None:
+    with psycopg.connect(migrated_url, autocommit=True) as connection:
         fill(connection, KnowledgeBase(connection), 20, seed=1)
-        report = index_segments(url, segment_vectors=20)
+        report = index_segments(migrated_url, segment_vectors=20)
         assert (report.sealed, report.indexed) == (None, [])
         assert indexes(connection) == []
 
 
-def test_what_an_interrupted_build_left_is_dropped_and_built_again(url: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
+def test_what_an_interrupted_build_left_is_dropped_and_built_again(migrated_url: str) -> None:
+    with psycopg.connect(migrated_url, autocommit=True) as connection:
         fill(connection, KnowledgeBase(connection), 20, seed=1)
         connection.execute("UPDATE helix.embedding_generation SET open_segment = 1")
         with pytest.raises(psycopg.errors.UniqueViolation):
@@ -81,17 +71,17 @@ def test_what_an_interrupted_build_left_is_dropped_and_built_again(url: str) -> 
                 "CREATE UNIQUE INDEX CONCURRENTLY ix_embedding_g1_segment_0 ON helix.embedding_g1 (generation_id)"
             )
         assert indexes(connection) == [("ix_embedding_g1_segment_0", False)]
-        report = index_segments(url, segment_vectors=SEGMENT)
+        report = index_segments(migrated_url, segment_vectors=SEGMENT)
         assert (report.indexed, report.dropped) == ([0], [0])
         assert indexes(connection) == [("ix_embedding_g1_segment_0", True)]
-        assert index_segments(url, segment_vectors=SEGMENT).indexed == []
+        assert index_segments(migrated_url, segment_vectors=SEGMENT).indexed == []
 
 
-def test_only_one_process_builds(url: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
+def test_only_one_process_builds(migrated_url: str) -> None:
+    with psycopg.connect(migrated_url, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", [INDEX_LOCK])
-        assert index_segments(url).is_busy
+        assert index_segments(migrated_url).is_busy
 
 
-def test_without_a_generation_there_is_nothing_to_index(url: str) -> None:
-    assert index_segments(url).indexed == []
+def test_without_a_generation_there_is_nothing_to_index(migrated_url: str) -> None:
+    assert index_segments(migrated_url).indexed == []

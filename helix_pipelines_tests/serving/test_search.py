@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import psycopg
@@ -11,7 +11,6 @@ import pytest
 from helix_pipelines.resilience.errors import SetupError, UsageError
 from helix_pipelines.serving.ranking import Candidate, rank_by_text, rank_hybrid
 from helix_pipelines.serving.search import Source, search
-from helix_pipelines.storage.schema import ensure_schema
 from helix_pipelines_tests.serving.knowledge import KnowledgeBase, axis
 
 ODD = np.array(axis(7), dtype=np.float32)
@@ -20,7 +19,6 @@ ODD = np.array(axis(7), dtype=np.float32)
 
 @pytest.fixture(scope="module")
 def connection(database_url: str) -> Iterator[psycopg.Connection]:
-    ensure_schema(database_url)
     with psycopg.connect(database_url, autocommit=True) as opened:
         yield opened
 
@@ -126,10 +124,8 @@ def test_a_vector_of_another_size_is_refused(connection: psycopg.Connection, pai
         search(connection, "x", [1.0, 0.0])
 
 
-def test_only_served_pairs_are_found_each_once_with_all_rows(make_database: Callable[[], str]) -> None:
-    url = make_database()
-    ensure_schema(url)
-    with psycopg.connect(url, autocommit=True) as connection:
+def test_only_served_pairs_are_found_each_once_with_all_rows(migrated_url: str) -> None:
+    with psycopg.connect(migrated_url, autocommit=True) as connection:
         base = KnowledgeBase(connection)
         gone = base.add("The closed pair", "Old.", axis(0))
         kept = base.add("The kept pair", "New.", axis(1), row=1)
@@ -143,10 +139,8 @@ def test_only_served_pairs_are_found_each_once_with_all_rows(make_database: Call
             assert hits[0].stale
 
 
-def test_an_empty_knowledge_base_has_no_hits(make_database: Callable[[], str]) -> None:
-    url = make_database()
-    ensure_schema(url)
-    with psycopg.connect(url, autocommit=True) as connection:
+def test_an_empty_knowledge_base_has_no_hits(migrated_url: str) -> None:
+    with psycopg.connect(migrated_url, autocommit=True) as connection:
         assert search(connection, "anything", axis(0)).mode == "text_only"
         assert search(connection, "anything", None).hits == []
 

@@ -6,12 +6,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from helix_pipelines.storage.schema import ensure_schema
-
 
 @pytest.fixture(scope="module")
 def url(database_url: str) -> str:
-    ensure_schema(database_url)
     return database_url
 
 

@@ -11,15 +11,13 @@ import pytest
 
 from helix_pipelines.resilience.errors import SetupError
 from helix_pipelines.storage.backup import backup, restore
-from helix_pipelines.storage.schema import current_revision, ensure_schema
+from helix_pipelines.storage.schema import current_revision
 
 
 @pytest.fixture
-def database(make_database: Callable[[], str]) -> str:
+def database(migrated_url: str) -> str:
     """A database with the schema, a collection, a vector and a table that is not Helix's."""
-    url = make_database()
-    ensure_schema(url)
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(migrated_url, autocommit=True) as connection:
         connection.execute("INSERT INTO helix.collection (name) VALUES ('faq')")
         connection.execute("CREATE TABLE helix.embedding_g1 PARTITION OF helix.embedding FOR VALUES IN (1)")
         connection.execute(
@@ -28,7 +26,7 @@ def database(make_database: Callable[[], str]) -> str:
         )
         connection.execute("CREATE TABLE public.runs (id serial PRIMARY KEY, run_id text)")
         connection.execute("INSERT INTO public.runs (run_id) VALUES ('one')")
-    return url
+    return migrated_url
 
 
 def ask(url: str, query: str) -> object:

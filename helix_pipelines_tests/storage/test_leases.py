@@ -11,12 +11,10 @@ from helix_pipelines.resilience.errors import FencedError, HelixError
 from helix_pipelines.storage.batches import BatchSettings, FileRequest, create_batch
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.leases import BatchBusyError, BatchWork, phase
-from helix_pipelines.storage.schema import ensure_schema
 
 
 @pytest.fixture(scope="module")
 def database(database_url: str) -> Iterator[Database]:
-    ensure_schema(database_url)
     database = Database(database_url)
     yield database
     database.close()

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -11,7 +12,6 @@ import sqlalchemy as sa
 from helix_pipelines.storage import migration_checks, migrations, revisions, schema, tables
 from helix_pipelines.storage.migration_checks import Finding, check, scratch_database
 from helix_pipelines.storage.revisions import Revision
-from helix_pipelines.storage.schema import ensure_schema
 
 HEADER = "from alembic import op\nrevision = '0002'\ndown_revision = '0001'\n"
 BACK = "def downgrade():\n    op.execute('SELECT 1')\n"
@@ -40,17 +40,31 @@ def failed(findings: list[Finding]) -> dict[str, str]:
     return {finding.check: finding.detail for finding in findings if not finding.ok}
 
 
-def test_the_revisions_of_this_release_are_sound(make_database: Callable[[], str]) -> None:
-    url = make_database()
-    ensure_schema(url)
-    with psycopg.connect(url, autocommit=True) as connection:
+@pytest.fixture
+def scratch_names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The scratch databases that a check makes, as it makes them."""
+    names = []
+
+    @contextmanager
+    def noted(url: str) -> Iterator[str]:
+        with scratch_database(url) as scratch:
+            names.append(scratch.rpartition("/")[2])
+            yield scratch
+
+    monkeypatch.setattr(migration_checks, "scratch_database", noted)
+    return names
+
+
+def test_the_revisions_of_this_release_are_sound(migrated_url: str, scratch_names: list[str]) -> None:
+    with psycopg.connect(migrated_url, autocommit=True) as connection:
         connection.execute("INSERT INTO helix.collection (name) VALUES ('faq')")
         connection.execute("CREATE TABLE helix.embedding_g1 PARTITION OF helix.embedding FOR VALUES IN (1)")
-    findings = check(url, copy=True)
+    findings = check(migrated_url, copy=True)
     assert failed(findings) == {}
     assert {"up_down_up", "models_match", "copy"} <= {finding.check for finding in findings}
-    with psycopg.connect(url) as connection:
-        left = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 'helix_check_%'").fetchall()
+    with psycopg.connect(migrated_url) as connection:
+        left = connection.execute("SELECT datname FROM pg_database WHERE datname = ANY(%s)", [scratch_names]).fetchall()
+    assert len(scratch_names) == 4
     assert left == [], "scratch databases are dropped"
 
 

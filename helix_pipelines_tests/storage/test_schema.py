@@ -13,16 +13,10 @@ from helix_pipelines.storage.schema import current_revision, ensure_schema, migr
 from helix_pipelines.storage.states import TRANSITIONS, BatchState
 
 
-@pytest.fixture(scope="module")
-def url(database_url: str) -> str:
-    ensure_schema(database_url)
-    return database_url
-
-
 @pytest.fixture
-def connection(url: str) -> Iterator[psycopg.Connection]:
+def connection(database_url: str) -> Iterator[psycopg.Connection]:
     """A transaction that is rolled back at the end of the test."""
-    with psycopg.connect(url) as connection:
+    with psycopg.connect(database_url) as connection:
         yield connection
         connection.rollback()
 
@@ -49,7 +43,9 @@ def add_import(connection: psycopg.Connection) -> int:
     return int(row[0])
 
 
-def test_an_empty_database_gets_the_newest_schema(url: str) -> None:
+def test_an_empty_database_gets_the_newest_schema(make_database: Callable[[], str]) -> None:
+    url = make_database()
+    ensure_schema(url)
     with psycopg.connect(url) as connection:
         assert current_revision(connection) == HEAD
     ensure_schema(url)
@@ -86,22 +82,20 @@ def test_a_failed_migration_leaves_nothing_behind(make_database: Callable[[], st
         assert current_revision(connection) is None
 
 
-def test_going_back_to_base_empties_the_schema_and_up_again_restores_it(make_database: Callable[[], str]) -> None:
-    url = make_database()
-    ensure_schema(url)
-    migrate(url, "base")
-    with psycopg.connect(url) as connection:
+def test_going_back_to_base_empties_the_schema_and_up_again_restores_it(migrated_url: str) -> None:
+    migrate(migrated_url, "base")
+    with psycopg.connect(migrated_url) as connection:
         assert current_revision(connection) is None
-    ensure_schema(url)
+    ensure_schema(migrated_url)
 
 
 @pytest.mark.parametrize(("head", "code"), [("0002", "SCHEMA_OUTDATED"), ("0000", "SCHEMA_TOO_NEW")])
 def test_another_version_of_the_schema_is_refused(
-    url: str, monkeypatch: pytest.MonkeyPatch, head: str, code: str
+    database_url: str, monkeypatch: pytest.MonkeyPatch, head: str, code: str
 ) -> None:
     monkeypatch.setattr(schema, "HEAD", head)
     with pytest.raises(SetupError) as caught:
-        ensure_schema(url)
+        ensure_schema(database_url)
     assert caught.value.code == code
 
 
@@ -133,8 +127,8 @@ def test_queued_batches_and_no_others_have_a_position(
         add_batch(connection, "a-batch", position, state)
 
 
-def test_positions_are_unique_when_the_transaction_ends(url: str) -> None:
-    with psycopg.connect(url) as connection:
+def test_positions_are_unique_when_the_transaction_ends(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
         add_batch(connection, "one", 1)
         add_batch(connection, "two", 2)
         connection.execute("UPDATE helix.import_batch SET position = 3 - position")
