@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Test processes. They share one database server; a file of tests, which has a database of its own, stays in one of them.
+WORKERS ?= 2
 EXAMPLES := examples/support_faq.csv examples/error_codes.jsonl examples/policies.json
 
 # 5 is pytest's exit code for "no test matches".
@@ -35,7 +37,7 @@ demo: setup ## import the example files of three formats, then search them
 	$(BIN)/helix status
 
 test: setup ## the tests, with the coverage floor
-	$(BIN)/pytest --cov --cov-report=term
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 test-system: setup ## the tests that need root and Debian packages (a browser)
 	@if ! { $(call any_test_marked,system); }; then echo "No test is marked system."; exit 0; fi; \
