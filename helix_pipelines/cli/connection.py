@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
@@ -25,15 +25,17 @@ def connected(settings: Settings) -> Iterator[psycopg.Connection]:
 
 
 @contextmanager
-def database_url(settings: Settings) -> Iterator[str]:
+def database_url(settings: Settings, announce: Callable[[str], None] = lambda _: None) -> Iterator[str]:
     """The address of the deployment's database, which is started if it is the embedded one and does not run.
 
-    The schema is created in an empty database. Raises SetupError: DATABASE_UNREACHABLE, SCHEMA_OUTDATED, SCHEMA_TOO_NEW,
-    and what starting the embedded database raises.
+    The schema is created in an empty database; `announce` is told the address before that.
+
+    Raises SetupError: DATABASE_UNREACHABLE, SCHEMA_OUTDATED, SCHEMA_TOO_NEW, and what starting the embedded database raises.
     """
     from helix_pipelines.instance.services import database
 
     with database(settings) as url:
+        announce(url)
         with connect(url) as connection:
             _check_schema(url, connection)
         yield url

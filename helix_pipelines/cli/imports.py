@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import psycopg
 import typer
@@ -28,9 +28,6 @@ from helix_pipelines.storage import reports
 from helix_pipelines.storage.batches import BatchSettings, FileRequest, Mode, create_batch, mark_launched
 from helix_pipelines.storage.queue import requeue
 from helix_pipelines.storage.states import BatchState
-
-if TYPE_CHECKING:
-    from helix_pipelines.instance.dagster_runs import RunHandle
 
 DEFAULT_COLLECTION = "default"
 
@@ -84,15 +81,7 @@ def import_files(
         encoding=_encoding(encoding),
     )
     settings = load_settings()
-    with database_url(settings) as url, connect(url) as connection:
-        if no_wait:
-            batch = _batch_for(connection, requests, state=BatchState.QUEUED)
-            report = {**reports.import_report(connection, batch), "status": BatchState.DEFERRED}
-            report.pop("error", None)  # it has not ended yet
-        else:
-            batch = _batch_for(connection, requests, state=BatchState.LAUNCHED)
-            _run(settings, url, connection, batch)
-            report = reports.import_report(connection, batch)
+    report = _queued(settings, requests) if no_wait else _imported(settings, requests)
     if as_json:
         write_json(report)
     else:
@@ -110,15 +99,29 @@ def exit_code(report: dict[str, Any], *, strict: bool, waited: bool = True) -> E
     return ExitCode.INPUT_REFUSED if strict and refused else ExitCode.DONE
 
 
-def _run(settings: Settings, url: str, connection: psycopg.Connection, batch: str) -> None:
-    from helix_pipelines.instance.dagster_runs import start_run
+def _queued(settings: Settings, requests: Sequence[FileRequest]) -> dict[str, Any]:
+    """Leave the files to the daemon; what there is to report of them."""
+    with database_url(settings) as url, connect(url) as connection:
+        batch = _batch_for(connection, requests, state=BatchState.QUEUED)
+        report = {**reports.import_report(connection, batch), "status": BatchState.DEFERRED}
+        report.pop("error", None)  # it has not ended yet
+        return report
+
+
+def _imported(settings: Settings, requests: Sequence[FileRequest]) -> dict[str, Any]:
+    """Import the files and report how that ended."""
+    from helix_pipelines.instance import dagster_runs
     from helix_pipelines.instance.services import embedder
 
-    def start() -> RunHandle:
-        return start_run(settings, url, batch)
-
-    with embedder(settings), _terminated_like_interrupted(), _display() as display:
-        see_through(connection, batch, start, display, settings.phase_timeout)
+    with (
+        dagster_runs.RunStarter(settings) as runs,
+        database_url(settings, runs.use_database) as url,
+        connect(url) as connection,
+    ):
+        batch = _batch_for(connection, requests, state=BatchState.LAUNCHED)
+        with embedder(settings), _terminated_like_interrupted(), _display() as display:
+            see_through(connection, batch, lambda: runs.start(batch), display, settings.phase_timeout)
+        return reports.import_report(connection, batch)
 
 
 def _batch_for(connection: psycopg.Connection, requests: Sequence[FileRequest], *, state: BatchState) -> str:

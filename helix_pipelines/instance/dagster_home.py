@@ -14,6 +14,8 @@ from helix_pipelines.settings import Settings
 from helix_pipelines.storage.schema import sqlalchemy_url
 
 INSTANCE_FILES = ("dagster.yaml", "workspace.yaml")
+URL_VARIABLE = "HELIX_DAGSTER_DATABASE_URL"
+"""Where `dagster.yaml` finds the database."""
 PACKAGE = Path(__file__).resolve().parent.parent
 ORIGINALS = (PACKAGE.parent, PACKAGE / "instance")
 """Where the originals are: at the top of a checkout, inside the package where it was installed from a wheel."""
@@ -37,15 +39,23 @@ def dagster_url(database_url: str) -> str:
 
 
 def prepare_dagster_home(settings: Settings, database_url: str) -> Path:
+    """Bring the instance folder up to date with the originals and return it, once the URL is known to be usable.
+
+    Raises SetupError: DATABASE_URL_INVALID for a URL that Dagster could not use, and what `write_instance_files` raises.
+    """
+    dagster_url(database_url)
+    return write_instance_files(settings)
+
+
+def write_instance_files(settings: Settings) -> Path:
     """Bring the instance folder up to date with the originals and return it.
 
     Safe while other processes read it or do the same: a file is replaced whole, and only when it differs. Only the
-    owner can read the folder, as Dagster keeps the output of runs in it. `database_url` never reaches the disk: the
+    owner can read the folder, as Dagster keeps the output of runs in it. The database's URL never reaches the disk: the
     files name the environment variables that `dagster_environment` sets.
 
-    Raises SetupError: DAGSTER_FILES_MISSING, or DATABASE_URL_INVALID for a URL that Dagster could not use.
+    Raises SetupError (DAGSTER_FILES_MISSING).
     """
-    dagster_url(database_url)
     home = dagster_folder(settings)
     make_folder(home)
     for name in INSTANCE_FILES:
@@ -56,7 +66,12 @@ def prepare_dagster_home(settings: Settings, database_url: str) -> Path:
 
 
 def dagster_environment(settings: Settings, database_url: str) -> dict[str, str]:
-    """What a Dagster process needs on top of the inherited environment.
+    """What a Dagster process needs on top of the inherited environment."""
+    return {**home_environment(settings), URL_VARIABLE: dagster_url(database_url)}
+
+
+def home_environment(settings: Settings) -> dict[str, str]:
+    """The part of it that is known before there is a database.
 
     The variable HELIX_DATABASE_URL is set only where the deployment has a database of its own. With the embedded one a
     child has to find it through HELIX_HOME: that way it takes its share of the server's lock, and the server outlives
@@ -64,7 +79,6 @@ def dagster_environment(settings: Settings, database_url: str) -> dict[str, str]
     """
     environment = {
         "DAGSTER_HOME": str(dagster_folder(settings)),
-        "HELIX_DAGSTER_DATABASE_URL": dagster_url(database_url),
         "HELIX_HOME": str(settings.home.absolute()),
         "HELIX_INBOX": str(settings.inbox_dir.absolute()),
     }

@@ -7,29 +7,37 @@ that it takes are named here and nowhere else.
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import dagster as dg
 import psycopg
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
 from dagster._core.remote_origin import RemoteRepositoryOrigin
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 from dagster._grpc.impl import core_execute_run
 from dagster._utils.interrupts import capture_interrupts
+from dagster_postgres import DagsterPostgresStorage
 
 from helix_pipelines import definitions
 from helix_pipelines.defs.partitions import IMPORT_BATCHES
 from helix_pipelines.instance import services
+from helix_pipelines.instance.dagster_home import URL_VARIABLE
 from helix_pipelines.instance.dagster_runs import STOP
 from helix_pipelines.instance.run_failures import run_failure
+from helix_pipelines.instance.run_orders import DatabaseOrder, RunOrder, receive
 from helix_pipelines.settings import load_settings
 from helix_pipelines.storage.queue import record_run_end
 from helix_pipelines.storage.states import BatchState
 
+LOADED_AHEAD = (DagsterPostgresStorage, LocalComputeLogManager)
+"""What an instance is made of. Dagster would load it once the instance is opened; here it is loaded while the database starts."""
 CODE_FUNCTION = "definitions"
 """In `helix_pipelines/definitions.py`, which `workspace.yaml` names."""
 REPOSITORY = "__repository__"
@@ -49,17 +57,27 @@ TERMINATION_POLL = 2.0
 TERMINATED = frozenset({dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED})
 
 
-def run_batch(job_name: str, partition_key: str, run_id: str) -> bool:
-    """Run the job on the batch as the run `run_id`, and tell the batch how it ended; whether it succeeded."""
+def obey(orders: IO[bytes]) -> bool:
+    """Execute the run that is asked for (`instance/run_orders.py`); whether it succeeded, or none was asked for."""
+    database = receive(orders, DatabaseOrder)
+    if database is None:
+        return True
+    os.environ[URL_VARIABLE] = database.dagster_url
     # The database is held from before Dagster's first event until after its last one.
     with services.database(load_settings()) as url, dg.DagsterInstance.get() as instance:
         instance.optimize_for_webserver(STATEMENT_TIMEOUT, CONNECTION_SECONDS, MAX_OVERFLOW)
-        job = job_pointer(job_name)
-        run = create_run(instance, job, partition_key, run_id)
-        gc.freeze()  # what was loaded stays, so collections need not look at it
-        gc.enable()
-        status = execute(instance, job, run)
-        tell_batch(instance, url, partition_key, run_id)
+        order = receive(orders, RunOrder)
+        return order is None or run_batch(instance, url, order)
+
+
+def run_batch(instance: dg.DagsterInstance, url: str, order: RunOrder) -> bool:
+    """Run a job on a batch, and tell the batch how it ended; whether it succeeded."""
+    job = job_pointer(order.job)
+    run = create_run(instance, job, order.partition_key, order.run_id)
+    gc.freeze()  # what was loaded stays, so collections need not look at it
+    gc.enable()
+    status = execute(instance, job, run)
+    tell_batch(instance, url, order.partition_key, order.run_id)
     return status is dg.DagsterRunStatus.SUCCESS
 
 

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import psycopg
 
@@ -40,13 +41,25 @@ def defer(runs: StagedRuns, batch: str, run_id: str) -> int:
 
 @dataclass
 class StagedRuns:
-    """Stands in for `start_run`; `endings` are used up one a run, `finish` follows."""
+    """Stands in for `RunStarter`; `endings` are used up one a run, `finish` follows."""
 
     stages: Stages
     endings: list[Ending] = field(default_factory=list)
     started: list[str] = field(default_factory=list)
 
-    def __call__(self, _settings: Settings, _url: str, batch: str) -> RunHandle:
+    def __call__(self, _settings: Settings) -> Self:
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def use_database(self, url: str) -> None:
+        assert url == self.stages.url
+
+    def start(self, batch: str) -> RunHandle:
         run_id = str(uuid.uuid4())
         self.started.append(batch)
         ending = self.endings.pop(0) if self.endings else finish

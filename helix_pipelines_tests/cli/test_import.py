@@ -57,7 +57,7 @@ def stages(
 @pytest.fixture
 def runs(stages: Stages, helix_on_database: RunHelix, monkeypatch: pytest.MonkeyPatch) -> StagedRuns:
     runs = StagedRuns(stages)
-    monkeypatch.setattr("helix_pipelines.instance.dagster_runs.start_run", runs)
+    monkeypatch.setattr("helix_pipelines.instance.dagster_runs.RunStarter", runs)
     monkeypatch.setenv("HELIX_EMBEDDING_URL", stages.service)
     monkeypatch.setenv("HELIX_EMBEDDING_MODEL", MODEL)
     return runs

@@ -13,7 +13,7 @@ import pytest
 from dagster import DagsterRunStatus, ReexecutionOptions
 
 from helix_pipelines.defs.jobs import IMPORT_JOB
-from helix_pipelines.instance.dagster_runs import start_run
+from helix_pipelines.instance.dagster_runs import RunHandle, RunStarter
 from helix_pipelines.instance.run_execution import create_run, execute, job_pointer, tell_batch
 from helix_pipelines.instance.run_failures import run_failure
 from helix_pipelines_tests.deployment import Deployment
@@ -46,6 +46,13 @@ def import_batch(instance: dg.DagsterInstance, key: str) -> DagsterRunStatus:
     return execute(instance, job, create_run(instance, job, key, RUN))
 
 
+def start_run(deployment: Deployment, key: str) -> RunHandle:
+    """Run the job in a process of its own."""
+    with RunStarter(deployment.settings) as runs:
+        runs.use_database(deployment.url)
+        return runs.start(key)
+
+
 def steps(instance: dg.DagsterInstance, run: str) -> list[str]:
     """The steps that a run has started, in order."""
     records = instance.get_records_for_run(run, of_type=dg.DagsterEventType.STEP_START).records
@@ -53,7 +60,7 @@ def steps(instance: dg.DagsterInstance, run: str) -> list[str]:
 
 
 def test_a_run_in_a_process_of_its_own_imports_a_file(deployment: Deployment, key: str) -> None:
-    run = start_run(deployment.settings, deployment.url, key)
+    run = start_run(deployment, key)
     assert run.wait(100) == 0, run.log.read_text()
     assert deployment.batch(key)["state"] == "done"
     assert deployment.batch(key)["run_id"] == run.run_id
@@ -128,9 +135,17 @@ def test_a_partition_without_a_batch_fails_with_a_code(deployment: Deployment, i
     assert "no-such-batch" in failure["message"]
 
 
+def test_a_process_that_waits_for_a_run_makes_the_tables_of_dagster(deployment: Deployment) -> None:
+    with RunStarter(deployment.settings) as runs:
+        runs.use_database(deployment.url)
+    assert not list((deployment.settings.home / "logs" / "runs").iterdir()), "it said nothing"
+    [row] = deployment.query("SELECT to_regclass('public.runs') IS NOT NULL AS made")
+    assert row["made"]
+
+
 def test_another_run_finishes_what_a_killed_one_began(deployment: Deployment, key: str) -> None:
     deployment.service.set_faults(latency=20)
-    killed = start_run(deployment.settings, deployment.url, key)
+    killed = start_run(deployment, key)
     deadline = time.monotonic() + 60
     while deployment.service.counters().requests == 0:
         assert time.monotonic() < deadline, killed.log.read_text()
@@ -141,7 +156,7 @@ def test_another_run_finishes_what_a_killed_one_began(deployment: Deployment, ke
 
     deployment.service.set_faults(latency=0)
     deployment.query("UPDATE helix.import_batch SET lease_expires_at = now()")
-    run = start_run(deployment.settings, deployment.url, key)
+    run = start_run(deployment, key)
     assert run.wait(100) == 0, run.log.read_text()
     assert deployment.batch(key)["state"] == "done"
     assert found(deployment) == ROWS
@@ -151,7 +166,7 @@ def test_another_run_finishes_what_a_killed_one_began(deployment: Deployment, ke
 
 def test_a_run_that_is_asked_to_stop_pauses_its_batch(deployment: Deployment, key: str) -> None:
     deployment.service.set_faults(latency=3)
-    run = start_run(deployment.settings, deployment.url, key)
+    run = start_run(deployment, key)
     deadline = time.monotonic() + 60
     while deployment.service.counters().requests == 0:
         assert time.monotonic() < deadline, run.log.read_text()
