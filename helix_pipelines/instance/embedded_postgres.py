@@ -248,7 +248,8 @@ def _prepare_database(port: int, password: str) -> None:
     try:
         with _connect(port, "postgres", password) as connection:
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
-                connection.execute(f"CREATE DATABASE {DATABASE}")
+                # The other strategy writes the template's 8 MB through the WAL: half a second, this 0.2.
+                connection.execute(f"CREATE DATABASE {DATABASE} STRATEGY file_copy")
         with _connect(port, DATABASE, password) as connection:
             connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
             connection.execute("ALTER EXTENSION vector UPDATE")
