@@ -29,7 +29,7 @@ class HashedVectors:
     def __init__(self, dimensions: int) -> None:
         if not 0 < dimensions <= MAX_DIMENSIONS:
             raise ValueError(f"1 to {MAX_DIMENSIONS} dimensions, not {dimensions}")
-        self._dimensions = dimensions
+        self.dimensions = dimensions
         self._count = -(-dimensions // PIECE)
         pieces = np.random.default_rng(dimensions).standard_normal((VARIANTS, PIECE)).astype(np.float32)
         pieces /= np.sqrt(np.einsum("ij,ij->i", pieces, pieces) * self._count)[:, None]
@@ -40,18 +40,18 @@ class HashedVectors:
     def of(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """One row a text."""
         choice = np.frombuffer(b"".join(map(self._choice, texts)), np.uint8).reshape(len(texts), self._count)
-        return self._pieces[choice].reshape(len(texts), -1)[:, : self._dimensions]
+        return self._pieces[choice].reshape(len(texts), -1)[:, : self.dimensions]
 
     def base64(self, texts: Sequence[str]) -> list[bytes]:
         """A JSON string of base64 a text."""
-        if self._dimensions % PIECE:
+        if self.dimensions % PIECE:
             return [b'"%b"' % binascii.b2a_base64(vector.tobytes(), newline=False) for vector in self.of(texts)]
         pieces = self._base64
         return [b'"%b"' % b"".join([pieces[byte] for byte in self._choice(text)]) for text in texts]
 
     def numbers(self, texts: Sequence[str]) -> list[bytes]:
         """A JSON array of numbers a text."""
-        if self._dimensions % PIECE:
+        if self.dimensions % PIECE:
             return [orjson.dumps(vector.tolist()) for vector in self.of(texts)]
         pieces = self._numbers
         return [b"[%b]" % b",".join([pieces[byte] for byte in self._choice(text)]) for text in texts]

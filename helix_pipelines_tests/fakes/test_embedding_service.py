@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Iterator
-from typing import Any
+import time
 
 import httpx
 import numpy as np
@@ -11,17 +10,7 @@ import pytest
 
 from helix_pipelines_tests.fakes.embedding_service import FakeEmbeddingService, running_fake, running_fake_process
 from helix_pipelines_tests.fakes.hashed_vectors import HashedVectors
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeEmbeddingService]:
-    with running_fake() as service:
-        yield service
-
-
-def ask(fake: FakeEmbeddingService, texts: Any, **fields: Any) -> httpx.Response:
-    payload = {"model": "m", "input": texts, **fields}
-    return httpx.post(f"{fake.url}/embeddings", json=payload, trust_env=False, timeout=10)
+from helix_pipelines_tests.fakes.plain_client import ask, vectors
 
 
 def test_base64_and_numbers_carry_the_same_vectors(fake: FakeEmbeddingService) -> None:
@@ -100,9 +89,15 @@ def test_base64_can_be_ignored_or_refused(fake: FakeEmbeddingService, fault: str
         assert isinstance(answer.json()["data"][0]["embedding"], list)
 
 
-def test_a_fault_that_does_not_exist_is_refused(fake: FakeEmbeddingService) -> None:
+@pytest.mark.parametrize(
+    "change", [{"gremlins": 3}, {"p_nan": 0.6, "p_zero": 0.6}, {"p_nan": -0.1}, {"limit_period": 0}]
+)
+def test_a_fault_that_cannot_be_is_refused_and_changes_nothing(
+    fake: FakeEmbeddingService, change: dict[str, float]
+) -> None:
     with pytest.raises(httpx.HTTPStatusError, match="400"):
-        fake.set_faults(gremlins=3)
+        fake.set_faults(status=500, **change)
+    assert ask(fake, ["a"]).status_code == 200
 
 
 def test_the_key_the_model_and_the_size_are_checked() -> None:
@@ -115,6 +110,41 @@ def test_the_key_the_model_and_the_size_are_checked() -> None:
             assert client.post(url, json={"model": "n", "input": ["a"]}).status_code == 404
             assert client.post(url, json={"model": "m", "input": ["a"] * 3}).status_code == 413
             assert client.post(url, content=b"{").status_code == 400
+
+
+def test_key_model_and_quota_are_switched_while_it_runs(fake: FakeEmbeddingService) -> None:
+    fake.set_faults(insufficient_quota=True)
+    poor = ask(fake, ["a"])
+    assert (poor.status_code, poor.json()["error"]["code"]) == (429, "insufficient_quota")
+    assert poor.json()["error"]["type"] == "insufficient_quota"
+    assert "retry-after" not in poor.headers
+
+    fake.set_faults(insufficient_quota=False, model="other")
+    unknown = ask(fake, ["a"])
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
+
+    fake.set_faults(model=None, api_key="new")
+    assert ask(fake, ["a"]).status_code == 401
+
+
+def test_too_many_tokens_in_a_request_are_refused(fake: FakeEmbeddingService) -> None:
+    fake.set_faults(max_request_tokens=10)
+
+    assert ask(fake, ["x" * 39]).status_code == 200
+    assert ask(fake, ["x" * 39, "y"]).status_code == 413
+    assert ask(fake, ["x" * 40]).status_code == 413
+
+
+@pytest.mark.parametrize("texts", [[], [""], ["a", 1], [["a"]], 5, None, {"a": 1}])
+def test_what_is_no_text_is_refused(fake: FakeEmbeddingService, texts: object) -> None:
+    assert ask(fake, texts).status_code == 400
+
+
+@pytest.mark.parametrize("dimensions", [0, 5000, "many"])
+def test_a_size_that_does_not_exist_is_refused_or_ignored(fake: FakeEmbeddingService, dimensions: object) -> None:
+    assert ask(fake, ["a"], dimensions=dimensions).status_code == 400
+    fake.set_faults(ignores_dimensions=True)
+    assert len(vectors(ask(fake, ["a"], dimensions=48))[0]) == 384
 
 
 def test_requests_are_served_side_by_side(fake: FakeEmbeddingService) -> None:
@@ -138,3 +168,33 @@ def test_it_runs_as_a_process_that_says_where_it_is() -> None:
         )
 
     assert len(answer.json()["data"][0]["embedding"]) == 96
+
+
+def test_every_behaviour_can_be_given_to_the_process_too() -> None:
+    behaviour = {"rpm": 1, "limit_kind": "fixed", "limit_period": 3600, "dimensions": 48}
+    with running_fake_process(behaviour, latency_ms=1, dimensions=96) as fake:
+        answers = [ask(fake, ["a"]) for _ in range(2)]
+        fake.outage("refused")
+        with pytest.raises(httpx.ConnectError):
+            ask(fake, ["a"])
+        fake.end_outage()
+
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert len(vectors(answers[0])[0]) == 96, "the command line's own options win"
+
+
+def test_a_process_ends_although_a_request_hangs() -> None:
+    with running_fake_process({"p_hang": 1.0}) as fake:
+        hanging = threading.Thread(target=pytest.raises, args=(httpx.HTTPError, ask, fake, ["a"]))
+        hanging.start()
+        while not fake.counters().in_flight:
+            time.sleep(0.01)
+        ended = time.monotonic()
+    hanging.join()
+
+    assert time.monotonic() - ended < 5
+
+
+def test_control_routes_answer_on_the_services_own_port_too(fake: FakeEmbeddingService) -> None:
+    assert httpx.get(f"{fake.origin}/counters", trust_env=False).json()["requests"] == 0
+    assert httpx.get(f"{fake.origin}/elsewhere", trust_env=False).status_code == 404
