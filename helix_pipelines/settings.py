@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import msgspec
-from dotenv import dotenv_values
 from msgspec import Meta
 
 from helix_pipelines.resilience.errors import SetupError
@@ -20,7 +19,9 @@ PREFIX = "HELIX_"
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 Positive = Annotated[int, Meta(gt=0)]
+Amount = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(gt=0)]
+Price = Annotated[float, Meta(ge=0)]
 
 
 class Secret:
@@ -39,6 +40,21 @@ class Secret:
         return "Secret('***')"
 
     __str__ = __repr__
+
+
+class Prices(dict[str, float]):
+    """Prices by model, written as `model=price,model=price`."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError for anything else, and for prices below zero."""
+        prices = cls()
+        for part in filter(None, (part.strip() for part in text.split(","))):
+            model, given, price = part.rpartition("=")
+            if not given or not 0 <= float(price) < float("inf"):
+                raise ValueError(f"{part!r} is not model=price")
+            prices[model.strip()] = float(price)
+        return prices
 
 
 def default_home() -> Path:
@@ -76,6 +92,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Size of the vectors. Not set: the model's own."""
     embedding_max_concurrency: Positive | None = None
     """Requests in flight at most. Not set: 2 for the local embedder, 5 for a service."""
+    embedding_rpm: Amount | None = None
+    """Requests a minute at most, 0 for no limit. Not set: 60 for a service outside, no limit on this machine."""
+    embedding_tpm: Amount | None = None
+    """Tokens a minute at most, 0 for no limit. Not set: no limit."""
+    embedding_limit_period: Seconds = 60.0
+    """Seconds of the window in which the service counts: 60 as a rule, less where it splits its minute."""
+    embedding_breaker_threshold: Positive = 5
+    """Failures in a row after which the service is left alone."""
+    embedding_breaker_timeout: Seconds | None = None
+    """Longest wait in seconds between two looks at a service that failed. Not set: 60, 5 for one on this machine."""
+    embedding_prices: Prices = msgspec.field(default_factory=Prices)
+    """Price of a million tokens by model, `text-embedding-3-small=0.02,other=0.1`. Costs are in the same currency."""
+    budget_per_batch: Price | None = None
+    """Most that the requests of one batch may cost; then it is paused. Needs a price."""
+    budget_per_day: Price | None = None
+    """Most that all requests of a day (UTC) may cost; then batches wait for the next one. Needs a price."""
+    outage_patience: Seconds = 120.0
+    """Seconds that a run waits for a service that does not answer; then its batch is deferred and goes on by itself later."""
+    search_timeout: Seconds = 0.6
+    """Seconds that a search waits for its vector; then it answers from full text."""
     ui_port: Annotated[int, Meta(gt=0, lt=65536)] | None = None
     """Port of Dagster's UI on 127.0.0.1. Not set: 3000, or a free one where that is taken."""
     batch_timeout: Seconds = 120.0
@@ -137,6 +173,8 @@ def load_settings(environ: dict[str, str] | None = None, env_file: Path | None =
     """
     values: dict[str, Any] = {}
     if env_file is not None and env_file.is_file():
+        from dotenv import dotenv_values
+
         values.update({key: value for key, value in dotenv_values(env_file).items() if value is not None})
     values.update(os.environ if environ is None else environ)
     given = {
@@ -156,4 +194,6 @@ def _decode(kind: type, value: Any) -> Any:
         return Path(str(value)).expanduser()
     if kind is Secret:
         return Secret(str(value))
+    if kind is Prices:
+        return Prices.parse(str(value))
     raise NotImplementedError(f"no setting has the type {kind}")

@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,7 +34,7 @@ class LoopbackChannel:
             connection.request("POST", self._path, body, self._headers)
             answer = connection.getresponse()
             headers = {name.lower(): value for name, value in answer.getheaders()}
-            yield Response(answer.status, headers, iter(lambda: answer.read(CHUNK_BYTES), b""))
+            yield Response(answer.status, headers, _chunks(answer))
         except TimeoutError as error:
             raise timed_out(self.where) from error
         except ConnectionRefusedError as error:
@@ -64,12 +64,20 @@ def loopback_channel(endpoint_url: str, api_key: Secret | None) -> LoopbackChann
     return LoopbackChannel(parts.hostname, port, parts.path.rstrip("/") + "/embeddings", api_key)
 
 
+def _chunks(answer: HTTPResponse) -> Iterator[bytes]:
+    while chunk := answer.read(CHUNK_BYTES):
+        yield chunk
+    if answer.length:  # an answer read in pieces may end early without a word
+        raise IncompleteRead(b"", answer.length)
+
+
 class _Connection(HTTPConnection):
     def __init__(self, host: str, port: int, deadline: float) -> None:
-        super().__init__(host, port, timeout=_left(deadline))
+        super().__init__(host, port)
         self._deadline = deadline
 
     def connect(self) -> None:
+        self.timeout = _left(self._deadline)
         super().connect()
         self.sock = _DeadlineSocket(self.sock, self._deadline)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import cache
 
 TERMS_VERSION = 1
 """Raised with every change of what `terms` returns: documents made by another version have to be made again."""
@@ -31,10 +32,6 @@ JOINERS = "_.@&+#-"
 # (ERR-4102, v1.2.3, foo_bar, a.b@c.de) and end in the `++` or `#` of a language's name.
 _JOINER = re.compile(f"[{re.escape(JOINERS)}]")
 _WORD = f"[^ {re.escape(JOINERS)}{UNSPACED}{HANGUL}]"
-_RUN = re.compile(
-    rf"(?P<unspaced>[{UNSPACED}]+)|(?P<hangul>[{HANGUL}]+)|(?P<word>{_WORD}+(?:{_JOINER.pattern}{_WORD}+)*(?:\+\+|#)?)"
-)
-_SINGLE_UNSPACED = re.compile(f"[{UNSPACED}{HANGUL}]")
 _ASCII_FOLDING = bytes(
     ord(char.lower()) if char.isalnum() or char in JOINERS else 32 for char in map(chr, range(128))
 ).ljust(256)
@@ -95,12 +92,24 @@ def terms(text: str) -> list[str]:
 
 def is_single_unspaced(term: str) -> bool:
     """Whether the term is one character of a script without spaces: a query for it means every word that it begins."""
-    return len(term) == 1 and _SINGLE_UNSPACED.match(term) is not None
+    if len(term) != 1 or term.isascii():
+        return False
+    run = _runs().match(term)
+    return run is not None and run.lastgroup != "word"
+
+
+@cache
+def _runs() -> re.Pattern[str]:
+    """Compiled when first needed: its large sets of characters take 10 ms, and most queries hold plain words only."""
+    return re.compile(
+        rf"(?P<unspaced>[{UNSPACED}]+)|(?P<hangul>[{HANGUL}]+)"
+        rf"|(?P<word>{_WORD}+(?:{_JOINER.pattern}{_WORD}+)*(?:\+\+|#)?)"
+    )
 
 
 def _add_runs(word: str, found: list[str]) -> None:
     """Append the terms of what stood between two spaces."""
-    for run in _RUN.finditer(word):
+    for run in _runs().finditer(word):
         token = run[0]
         kind = run.lastgroup
         if kind != "unspaced":

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +33,28 @@ class Ended:
 
 
 RunHelix = Callable[..., Ended]
+
+SLOW = (
+    *("alembic", "dagster", "dotenv", "httpcore", "httpx", "numpy", "psutil", "pydantic", "rich"),
+    *("sqlalchemy", "structlog", "tenacity", "trio"),
+)
+"""Modules that a command that only reads must not load: each costs it 5 to 200 ms, and it has 500."""
+
+
+def slow_modules_of(*arguments: str) -> set[str]:
+    """Which of the slow modules a command loads, in a process of its own that ends well."""
+    script = (
+        "import sys\n"
+        "from helix_pipelines.cli import main\n"
+        "code = main()\n"
+        f"print(*(name for name in {SLOW!r} if name in sys.modules), file=sys.stderr)\n"
+        "sys.exit(code)"
+    )
+    command = [sys.executable, "-c", script, *arguments]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.split())
 
 
 @pytest.fixture

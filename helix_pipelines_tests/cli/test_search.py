@@ -8,7 +8,7 @@ import pytest
 
 from helix_pipelines.cli.search import result_text
 from helix_pipelines.serving.search import Hit, SearchResult, Source
-from helix_pipelines_tests.cli.conftest import RunHelix
+from helix_pipelines_tests.cli.conftest import RunHelix, slow_modules_of
 from helix_pipelines_tests.fakes.embedding_service import FakeEmbeddingService, running_fake
 from helix_pipelines_tests.stages import MODEL, Stages
 
@@ -52,6 +52,13 @@ def test_hits_have_the_keys_of_the_contract(helix_with_pairs: RunHelix) -> None:
     assert hit["question"] == "What is error E-4012?"
     assert [list(source) for source in hit["sources"]] == [["path", "sheet", "row"]]
     assert hit["sources"][0]["row"] == 1
+
+
+@pytest.mark.usefixtures("helix_with_pairs")
+def test_a_search_by_meaning_loads_nothing_slow(fake: FakeEmbeddingService) -> None:
+    asked = fake.counters().requests
+    assert slow_modules_of("search", "E-4012", "--json") == set()
+    assert fake.counters().requests == asked + 1
 
 
 def test_without_an_embedding_service_text_is_searched(

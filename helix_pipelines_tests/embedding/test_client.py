@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ import numpy as np
 import orjson
 import pytest
 
+from helix_pipelines.embedding.api import EmbeddingApi
 from helix_pipelines.embedding.client import EmbeddingClient
+from helix_pipelines.embedding.loopback import loopback_channel
+from helix_pipelines.embedding.reply import parse_reply
 from helix_pipelines.resilience.errors import (
     GlobalError,
     HelixError,
@@ -50,6 +53,19 @@ def client_of(url: str, dimensions: int | None = None, **options: Any) -> Iterat
         yield client
 
 
+@contextmanager
+def lean_client_of(url: str, dimensions: int | None = None, timeout: float = 60) -> Iterator[EmbeddingApi]:
+    """What a search asks the local embedder through."""
+    channel = loopback_channel(url, Secret(KEY))
+    assert channel is not None
+    with EmbeddingApi(channel, "m", dimensions, timeout=timeout) as api:
+        yield api
+
+
+Connect = Callable[..., AbstractContextManager[EmbeddingApi]]
+over_every_channel = pytest.mark.parametrize("connect", [client_of, lean_client_of])
+
+
 def soon(seconds: float = 20) -> float:
     return time.monotonic() + seconds
 
@@ -80,18 +96,25 @@ def answer_of(*embeddings: Any, indexes: list[Any] | None = None, **more: Any) -
     return orjson.dumps({"data": data, **more})
 
 
-def error_from(answer: Answerer, texts: list[str], dimensions: int | None = None, **headers: str) -> HelixError:
+def error_from(
+    answer: Answerer,
+    texts: list[str],
+    dimensions: int | None = None,
+    connect: Connect = client_of,
+    **headers: str,
+) -> HelixError:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    with answering(answer, named) as url, client_of(url, dimensions) as client, pytest.raises(HelixError) as caught:
+    with answering(answer, named) as url, connect(url, dimensions) as client, pytest.raises(HelixError) as caught:
         client.embed(texts, soon())
     assert KEY not in str(caught.value)
     assert ROW_TEXT not in str(caught.value)
     return caught.value
 
 
-def test_texts_come_back_as_vectors_in_their_order(fake: FakeEmbeddingService) -> None:
+@over_every_channel
+def test_texts_come_back_as_vectors_in_their_order(fake: FakeEmbeddingService, connect: Connect) -> None:
     texts = [f"text {number}" for number in range(50)]
-    with client_of(fake.url) as client:
+    with connect(fake.url) as client:
         reply = client.embed(texts, soon())
 
     assert reply.vectors.dtype == np.float32
@@ -137,9 +160,12 @@ def test_a_server_that_ignores_base64_is_understood(fake: FakeEmbeddingService) 
     assert reply.requests == 1
 
 
-def test_a_server_that_refuses_base64_is_asked_for_numbers_from_then_on(fake: FakeEmbeddingService) -> None:
+@over_every_channel
+def test_a_server_that_refuses_base64_is_asked_for_numbers_from_then_on(
+    fake: FakeEmbeddingService, connect: Connect
+) -> None:
     fake.set_faults(refuses_base64=True)
-    with client_of(fake.url) as client:
+    with connect(fake.url) as client:
         first = client.embed(["a"], soon())
         second = client.embed(["b", "c"], soon())
 
@@ -219,6 +245,22 @@ def test_a_text_that_alone_has_no_usable_vector_is_that_texts_error() -> None:
             client.embed([ROW_TEXT], soon())
 
 
+@pytest.mark.parametrize("bad", [[0.0, 0.0], [1.0, 1e300], [1e30, 0.0], [1e-30, 0.0], "AADAfwAAgD8="])
+@pytest.mark.parametrize("others", [1, 100])
+def test_one_vector_that_is_not_usable_is_found_among_few_and_many(bad: Any, others: int) -> None:
+    """Lists are too long for a float32, or their squares are; the text is base64 of NaN and 1."""
+    body = answer_of(bad, *[[1.0, 0.5]] * others)
+    with pytest.raises(ItemError, match="EMBEDDING_VECTOR_UNUSABLE"):
+        parse_reply(body, ["a"] * (others + 1), 2)
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_a_reply_gives_the_same_numbers_packed_and_plain(count: int) -> None:
+    reply = parse_reply(answer_of(*[[0.1, -2.0, 3e9]] * count), ["a"] * count, None)
+    assert reply.vectors.shape == (count, 3)
+    assert reply.first == tuple(reply.vectors[0].tolist())
+
+
 def test_a_service_that_ignores_the_dimensions_stops_everything_at_once() -> None:
     error = error_from(lambda texts: (200, answer_of(*[[1.0] * 4] * len(texts))), ["a"], dimensions=3)
 
@@ -279,33 +321,37 @@ def test_every_refusal_has_its_verdict_and_repeats_nothing_confidential(
 
 
 @pytest.mark.parametrize(("status", "kind"), [(301, GlobalError), (302, TransientError), (308, GlobalError)])
-def test_a_redirect_is_not_followed(status: int, kind: type[HelixError]) -> None:
+@over_every_channel
+def test_a_redirect_is_not_followed(status: int, kind: type[HelixError], connect: Connect) -> None:
     asked: list[list[str]] = []
 
     def answer(texts: list[str]) -> tuple[int, bytes]:
         asked.append(texts)
         return status, b""
 
-    assert type(error_from(answer, ["a"], location="/elsewhere")) is kind
+    assert type(error_from(answer, ["a"], connect=connect, location="/elsewhere")) is kind
     assert len(asked) == 1
 
 
-def test_a_limit_says_how_long() -> None:
-    error = error_from(lambda _: (429, b""), ["a"], retry_after_ms="250")
+@over_every_channel
+def test_a_limit_says_how_long(connect: Connect) -> None:
+    error = error_from(lambda _: (429, b""), ["a"], connect=connect, retry_after_ms="250")
 
     assert isinstance(error, LimitedError)
     assert error.retry_after == 0.25
 
 
-def test_an_answer_of_endless_size_is_cut_off() -> None:
-    error = error_from(lambda _: (200, b" " * 1_000_000), ["a"])
+@over_every_channel
+def test_an_answer_of_endless_size_is_cut_off(connect: Connect) -> None:
+    error = error_from(lambda _: (200, b" " * 1_000_000), ["a"], connect=connect)
 
     assert error.code == "EMBEDDING_RESPONSE_INVALID"
     assert "bytes" in error.message
 
 
-def test_a_compressed_answer_that_is_none_is_an_error_of_its_batch() -> None:
-    error = error_from(lambda _: (200, b"not gzip"), ["a"], content_encoding="gzip")
+@over_every_channel
+def test_a_compressed_answer_that_is_none_is_an_error_of_its_batch(connect: Connect) -> None:
+    error = error_from(lambda _: (200, b"not gzip"), ["a"], connect=connect, content_encoding="gzip")
 
     assert isinstance(error, TransientError)
 
@@ -355,25 +401,28 @@ def drip(start: bytes) -> Callable[[socket.socket], None]:
 
 
 @pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK\r\nx-name: ", b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n"])
-def test_a_dripping_server_holds_a_request_no_longer_than_its_deadline(start: bytes) -> None:
-    with talking(drip(start)) as url, client_of(url) as client:
+@over_every_channel
+def test_a_dripping_server_holds_a_request_no_longer_than_its_deadline(start: bytes, connect: Connect) -> None:
+    with talking(drip(start)) as url, connect(url) as client:
         begun = time.monotonic()
         with pytest.raises(TransientError, match="EMBEDDING_TIMEOUT"):
             client.embed(["a"], begun + 0.3)
         assert time.monotonic() - begun < 10, "1000 drops would take 20 s"
 
 
-def test_a_silent_server_is_left_after_the_clients_own_timeout() -> None:
+@over_every_channel
+def test_a_silent_server_is_left_after_the_clients_own_timeout(connect: Connect) -> None:
     with (
         running_fake(latency=30) as fake,
-        client_of(fake.url, timeout=0.2) as client,
+        connect(fake.url, timeout=0.2) as client,
         pytest.raises(TransientError, match="EMBEDDING_TIMEOUT"),
     ):
         client.embed(["a"], soon())
 
 
-def test_a_request_whose_deadline_has_passed_is_not_sent(fake: FakeEmbeddingService) -> None:
-    with client_of(fake.url) as client, pytest.raises(TransientError, match="EMBEDDING_TIMEOUT"):
+@over_every_channel
+def test_a_request_whose_deadline_has_passed_is_not_sent(fake: FakeEmbeddingService, connect: Connect) -> None:
+    with connect(fake.url) as client, pytest.raises(TransientError, match="EMBEDDING_TIMEOUT"):
         client.embed(["a"], time.monotonic() - 1)
     assert fake.counters().requests == 0
 
@@ -391,10 +440,11 @@ def reset(connection: socket.socket) -> None:
         lambda connection: connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n"),
     ],
 )
-def test_a_broken_connection_is_transient(talk: Callable[[socket.socket], None]) -> None:
+@over_every_channel
+def test_a_broken_connection_is_transient(talk: Callable[[socket.socket], None], connect: Connect) -> None:
     with (
         talking(talk) as url,
-        client_of(url) as client,
+        connect(url) as client,
         pytest.raises(TransientError, match="EMBEDDING_CONNECTION_LOST"),
     ):
         client.embed(["a"], soon())
@@ -409,6 +459,31 @@ def test_a_server_that_is_not_there_is_transient_and_named_without_its_password(
     assert caught.value.code == "EMBEDDING_UNREACHABLE"
     assert f"127.0.0.1:{port}/v1/embeddings" in caught.value.message
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_server_that_is_not_there_is_the_same_to_a_lean_client() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with lean_client_of(f"http://127.0.0.1:{port}/v1") as client, pytest.raises(TransientError) as caught:
+        client.embed(["a"], soon())
+    assert caught.value.code == "EMBEDDING_UNREACHABLE"
+    assert f"127.0.0.1:{port}/v1/embeddings" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://127.0.0.1/v1",
+        "http://10.0.0.1/v1",
+        "http://user:word@127.0.0.1/v1",
+        "http://127.0.0.1/v1?version=2",
+        "http://127.0.0.1:port/v1",
+        "127.0.0.1/v1",
+        "",
+    ],
+)
+def test_only_plain_addresses_of_this_machine_are_for_the_lean_client(url: str) -> None:
+    assert loopback_channel(url, None) is None
 
 
 def test_a_proxy_of_the_environment_is_not_used_for_this_machine(
@@ -476,8 +551,9 @@ def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(key: str) 
     assert "schlüssel" not in str(caught.value)
 
 
-def test_the_key_is_sent_as_a_bearer_token_without_white_space_around_it() -> None:
-    with running_fake(api_key=KEY) as fake, client_of(fake.url) as client:
+@over_every_channel
+def test_the_key_is_sent_as_a_bearer_token_without_white_space_around_it(connect: Connect) -> None:
+    with running_fake(api_key=KEY) as fake, connect(fake.url) as client:
         assert client.embed(["a"], soon()).requests == 1
 
 
