@@ -133,11 +133,15 @@ class Child:
         self._due_at = self._clock() + delay
         return f"starts again in {delay:g} s"
 
-    def stop(self, timeout: float) -> None:
-        """SIGTERM, and SIGKILL after `timeout` seconds. What it started is left for `end_processes`."""
+    def terminate(self) -> None:
+        """Ask it to end, by SIGTERM."""
+        if self._process is not None:
+            self._process.terminate()
+
+    def await_end(self, timeout: float) -> None:
+        """Wait for its end; SIGKILL after `timeout` seconds. What it started is left for `end_processes`."""
         if self._process is None:
             return
-        self._process.terminate()
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -145,6 +149,15 @@ class Child:
             self._process.wait()
         self._process = None
         self.mark = None
+
+
+def stop_children(children: Sequence[Child], timeout: float) -> None:
+    """SIGTERM to all at once, as each of Dagster's takes seconds to end; SIGKILL to those left after `timeout` seconds."""
+    for child in children:
+        child.terminate()
+    deadline = time.monotonic() + timeout
+    for child in children:
+        child.await_end(max(0.0, deadline - time.monotonic()))
 
 
 def offspring(home: Path) -> list[ProcessMark]:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from helix_pipelines.instance.child import Child, ProcessMark, end_processes, offspring, rotate
+from helix_pipelines.instance.child import Child, ProcessMark, end_processes, offspring, rotate, stop_children
 from helix_pipelines.instance.dagster_services import HOST, choose_ui_port, dagster_services, ui_answers
 from helix_pipelines.instance.home_files import make_folder, tail
 from helix_pipelines.instance.kept_service import KeptService
@@ -32,7 +32,7 @@ TICK = 0.25
 READY_TIMEOUT = 180.0
 """Seconds until the UI answers: 10 on a quiet machine, of which most is importing Dagster twice."""
 CHILD_STOP_TIMEOUT = 15.0
-"""Seconds for a child, and then for the processes of runs, to end by themselves."""
+"""Seconds for the children, and then for the processes of runs, to end by themselves."""
 LOG_LINES = 15
 """Of a child's log, in an error about it."""
 
@@ -132,8 +132,7 @@ class Supervisor:
             self._publish(self._state())
 
     def _stop_children(self) -> None:
-        for child in reversed(self._children):
-            child.stop(CHILD_STOP_TIMEOUT)
+        stop_children(self._children, CHILD_STOP_TIMEOUT)
 
     def _state(self) -> UpState:
         return UpState(

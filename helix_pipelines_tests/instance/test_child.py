@@ -19,6 +19,7 @@ from helix_pipelines.instance.child import (
     end_processes,
     offspring,
     rotate,
+    stop_children,
 )
 
 
@@ -41,7 +42,7 @@ def script(code: str) -> list[str]:
     return [sys.executable, "-c", code]
 
 
-SLEEP = script("import time; print('up', flush=True); time.sleep(60)")
+SLEEP = ["sleep", "60"]
 STUBBORN = script(
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
 )
@@ -57,8 +58,7 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Child]]:
         return made[-1]
 
     yield create
-    for child in made:
-        child.stop(1)
+    stop_children(made, 1)
     end_processes(offspring(tmp_path), 1)
 
 
@@ -86,7 +86,7 @@ def test_a_dead_child_starts_again_with_growing_delays(make: Callable[..., Child
 
 def test_the_delay_never_exceeds_half_a_minute(make: Callable[..., Child]) -> None:
     clock = Clock()
-    child = make(script("raise SystemExit(3)"), clock)
+    child = make(["/bin/sh", "-c", "exit 3"], clock)
     child.start()
     stories = []
     for _ in range(9):
@@ -134,8 +134,20 @@ def test_a_child_that_ignores_sigterm_is_killed(make: Callable[..., Child], tmp_
     child = make(STUBBORN)
     mark = child.start()
     until(lambda: "up" in (tmp_path / "child.log").read_text())
-    child.stop(0.2)
+    stop_children([child], 0.2)
     assert not mark.alive()
+
+
+def test_children_end_beside_each_other(make: Callable[..., Child], tmp_path: Path) -> None:
+    slow = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), sys.exit()))"
+    children = [make(script(f"{slow}; print('up', flush=True); time.sleep(60)")) for _ in range(3)]
+    for child in children:
+        child.start()
+    until(lambda: (tmp_path / "child.log").read_text().count("up") == 3)
+    asked = time.monotonic()
+    stop_children(children, 10)
+    assert 0.5 <= time.monotonic() - asked < 1.5
+    assert not any(child.alive for child in children)
 
 
 def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
@@ -179,7 +191,7 @@ def test_what_a_child_started_is_found_and_ended_even_when_the_child_is_gone(
 
 def test_a_full_log_is_cut_while_its_writer_goes_on(make: Callable[..., Child], tmp_path: Path) -> None:
     log = tmp_path / "child.log"
-    child = make(script("import time\nwhile True: print('x' * 99, flush=True); time.sleep(0.01)"))
+    child = make(script("import time\nwhile True: print('x' * 99, flush=True); time.sleep(0.03)"))
     child.start()
     until(lambda: log.exists() and log.stat().st_size > 1000)
     rotate(log, limit=1000)
