@@ -135,8 +135,7 @@ def main() -> None:
     origin = origin_of(listener)
     places = {"url": f"{origin}/v1", "origin": origin, "control": origin_of(control)}
     print(orjson.dumps(places).decode(), flush=True)  # noqa: T201 - the contract
-    # A hanging request would hold up the end of the process as long as its client waits.
-    LoopbackServer(app, listener, control, timeout_graceful_shutdown=1).serve_until_told()
+    LoopbackServer(app, listener, control).serve_until_told()
 
 
 if __name__ == "__main__":

@@ -77,6 +77,12 @@ class LoopbackServer(uvicorn.Server):
             self._protocol, sock=self._listener.dup(), ssl=self.config.ssl, backlog=BACKLOG
         )
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End at once: a request that hangs would hold it up as long as its client waits."""
+        for connection in self._connections():
+            connection.transport.abort()
+        await super().shutdown(sockets)
+
     def cut(self, scope: Scope) -> None:
         """Close the connection of this request when what was sent has left."""
         for connection in self._connections():

@@ -183,7 +183,7 @@ def test_every_behaviour_can_be_given_to_the_process_too() -> None:
     assert len(vectors(answers[0])[0]) == 96, "the command line's own options win"
 
 
-def test_a_process_ends_although_a_request_hangs() -> None:
+def test_a_process_ends_quietly_although_a_request_hangs(capfd: pytest.CaptureFixture[str]) -> None:
     with running_fake_process({"p_hang": 1.0}) as fake:
         hanging = threading.Thread(target=pytest.raises, args=(httpx.HTTPError, ask, fake, ["a"]))
         hanging.start()
@@ -193,6 +193,7 @@ def test_a_process_ends_although_a_request_hangs() -> None:
     hanging.join()
 
     assert time.monotonic() - ended < 5
+    assert capfd.readouterr().err == ""
 
 
 def test_control_routes_answer_on_the_services_own_port_too(fake: FakeEmbeddingService) -> None:
