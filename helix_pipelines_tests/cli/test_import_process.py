@@ -62,6 +62,7 @@ def test_ctrl_c_stops_the_run_and_the_same_command_finishes_it(
     with psycopg.connect(database_url) as connection:
         assert connection.execute("SELECT state FROM helix.import_batch").fetchall() == [("paused",)]
 
+    slow_fake.set_faults(latency=0)
     second = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE)
     report = json.loads(second.stdout)
     assert second.returncode == 0
