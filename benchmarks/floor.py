@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from helix_pipelines.embedding.filling import VECTOR_COLUMNS
 from helix_pipelines.embedding.generations import Generation, ensure_generation
 from helix_pipelines.embedding.passages import passages, text_hash
 from helix_pipelines.embedding.texts import WINDOW_ROWS
+from helix_pipelines.embedding.vectors import COLUMNS
 from helix_pipelines.enrichment.categorize import categorizer
 from helix_pipelines.enrichment.ranges import key_ranges
 from helix_pipelines.ingestion.sniff import sniff
@@ -153,7 +153,7 @@ class Floor:
         with self.database.transaction() as connection:
             connection.execute(load("create_arrived_vector"))
             rows = zip(keys, itertools.cycle(payloads), itertools.repeat(18))
-            copy_rows(connection, "arrived_vector", VECTOR_COLUMNS, rows)
+            copy_rows(connection, "arrived_vector", COLUMNS, rows)
             connection.execute("ANALYZE arrived_vector")
             connection.execute(load("store_vectors"), {"generation": generation.id, "run_id": self.batch.run_id})
             connection.execute(

@@ -102,7 +102,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Failures in a row after which the service is left alone."""
     embedding_breaker_timeout: Seconds | None = None
     """Longest wait in seconds between two looks at a service that failed. Not set: 60, 5 for one on this machine."""
-    embedding_prices: Prices = msgspec.field(default_factory=Prices)
+    embedding_prices: Prices | None = None
     """Price of a million tokens by model, `text-embedding-3-small=0.02,other=0.1`. Costs are in the same currency."""
     budget_per_batch: Price | None = None
     """Most that the requests of one batch may cost; then it is paused. Needs a price."""
@@ -164,6 +164,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def embedding_concurrency(self) -> int:
         """Requests in flight at most: as set, else 2 for the local embedder (2 forward passes) and 5 for a service."""
         return self.embedding_max_concurrency or (2 if self.embeds_locally else 5)
+
+    def price(self, model: str) -> float:
+        """Price of a million tokens of a model, 0 where none is set."""
+        return self.embedding_prices.get(model, 0.0) if self.embedding_prices else 0.0
 
 
 def load_settings(environ: dict[str, str] | None = None, env_file: Path | None = Path(".env")) -> Settings:

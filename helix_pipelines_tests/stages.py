@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,23 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from helix_pipelines.embedding.api import SERVICE
 from helix_pipelines.embedding.client import EmbeddingClient
 from helix_pipelines.embedding.filling import EmbeddingReport, embed_batch
-from helix_pipelines.embedding.generations import ensure_generation
+from helix_pipelines.embedding.service import EmbeddingService
 from helix_pipelines.enrichment.decisions import decide_batch
 from helix_pipelines.ingestion.intake import take_in
 from helix_pipelines.ingestion.store import ContentStore
 from helix_pipelines.parsing.limits import ParseLimits
 from helix_pipelines.parsing.staging import parse_batch
+from helix_pipelines.resilience.gate import Gate, gate_connection
+from helix_pipelines.resilience.gate_limits import GateLimits, gate_key
+from helix_pipelines.resilience.gated_calls import GatedCalls
 from helix_pipelines.serving.publishing import publish_batch
 from helix_pipelines.serving.verify import verify
 from helix_pipelines.storage.batches import BatchSettings, FileRequest, create_batch
 from helix_pipelines.storage.engine import Database
+from helix_pipelines.storage.gates import reset_breaker
 from helix_pipelines.storage.leases import phase
 from helix_pipelines.storage.states import BatchState
 
@@ -74,14 +80,16 @@ class Stages:
 
     def embed(self, key: str, run_id: str | None = None) -> EmbeddingReport:
         """The embedding alone."""
-        with self.database.transaction() as connection:
-            generation = ensure_generation(connection, MODEL, DIMENSIONS)
-        assert generation is not None
         with (
-            EmbeddingClient(self.service, None, MODEL, DIMENSIONS, max_connections=3) as client,
+            embedding_service(self.url, self.service, name=self.collection) as service,
             phase(self.database, key, run_id or f"run-{key}", "embeddings") as batch,
         ):
-            return embed_batch(self.database, batch, client, generation, concurrency=3, batch_timeout=20)
+            return embed_batch(self.database, batch, service)
+
+    def open_gate(self) -> None:
+        """What an operator does once a key is put right: `helix breaker reset`."""
+        with self.database.transaction() as connection:
+            reset_breaker(connection, gate_key(self.service, self.collection).hex())
 
     def publish(self, key: str, run_id: str | None = None) -> None:
         """Close the batch."""
@@ -120,6 +128,26 @@ class Stages:
         """The checks of `helix verify` that do not hold."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             return [finding.detail for finding in verify(connection) if not finding.ok]
+
+
+@contextmanager
+def embedding_service(
+    database_url: str,
+    service_url: str,
+    limits: GateLimits | None = None,
+    *,
+    name: str | None = None,
+    patience: float = 5.0,
+    **options: Any,
+) -> Iterator[EmbeddingService]:
+    """The embedding service at `service_url` behind the gate of a name; `options` are fields of `EmbeddingService`."""
+    limits = limits or GateLimits(max_concurrency=3, probe_cap_seconds=1.0)
+    with (
+        Gate(lambda: gate_connection(database_url), gate_key(service_url, name), SERVICE, limits) as gate,
+        EmbeddingClient(service_url, None, MODEL, DIMENSIONS, max_connections=limits.max_concurrency) as client,
+    ):
+        calls = GatedCalls(gate, MODEL, patience=patience)
+        yield EmbeddingService(client, calls, limits, MODEL, DIMENSIONS, **{"batch_timeout": 20.0, **options})
 
 
 def counts(record: Mapping[str, Any]) -> dict[str, int]:

@@ -28,6 +28,8 @@ COMMANDS = {
     "status": "status",
     "search": "search",
     "verify": "verify",
+    "breaker": "gates",
+    "gate": "gates",
     "db": "database",
     "embed-server": "embed_server",
     "settings": "settings",

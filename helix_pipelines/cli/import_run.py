@@ -59,12 +59,19 @@ def see_through(
             deferred_since = deferred_since or monotonic()
             if monotonic() - deferred_since > patience:
                 return
-            note(
-                f"Batch {batch} is deferred; the next try is in {DEFERRAL_POLL_SECONDS:.0f} s, Ctrl-C leaves it for later."
-            )
-            sleep(DEFERRAL_POLL_SECONDS)
+            _wait_until_due(connection, batch)
         own_run = _run(connection, batch, start, display)
         ran = True
+
+
+def _wait_until_due(connection: psycopg.Connection, batch: str) -> None:
+    """Sleep until a deferred batch may go on; an operator who opens the gate ends the wait."""
+    told = False
+    while (due_in := reports.due_in(connection, batch)) > 0:
+        if not told:
+            note(f"Batch {batch} is deferred; the next try is in {due_in:.0f} s, Ctrl-C leaves it for later.")
+            told = True
+        sleep(min(due_in, DEFERRAL_POLL_SECONDS))
 
 
 def _run(connection: psycopg.Connection, batch: str, start: StartRun, display: Display | None) -> str:

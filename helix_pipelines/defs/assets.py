@@ -5,6 +5,7 @@ about, so a re-execution never reads what a newer run wrote; what a stage has do
 """
 
 # No `from __future__ import annotations`: Dagster reads the annotation of `config` as it stands.
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -21,8 +22,8 @@ from helix_pipelines.defs.findings import (
     texts_are_embedded,
 )
 from helix_pipelines.defs.partitions import import_batches
-from helix_pipelines.defs.phases import working_on_batch
-from helix_pipelines.defs.reports import file_metadata
+from helix_pipelines.defs.phases import postpone, working_on_batch
+from helix_pipelines.defs.reports import embedding_metadata, file_metadata, waiting
 from helix_pipelines.defs.resources import DatabaseResource, EmbeddingResource, StoreResource
 from helix_pipelines.embedding.filling import embed_batch
 from helix_pipelines.enrichment.decisions import decide_batch
@@ -130,7 +131,8 @@ def qa_pairs(context: dg.AssetExecutionContext, database: dg.ResourceParam[Datab
     partitions_def=import_batches,
     kinds={"openai", "postgres"},
     owners=OWNERS,
-    code_version="1",
+    code_version="2",
+    output_required=False,
     check_specs=[check_spec("embeddings", TEXTS_EMBEDDED)],
     metadata=catalog.definition_metadata(tables.embedding),
 )
@@ -138,40 +140,27 @@ def embeddings(
     context: dg.AssetExecutionContext,
     database: dg.ResourceParam[DatabaseResource],
     embedding: dg.ResourceParam[EmbeddingResource],
-) -> Materialized:
+) -> Iterator[Materialized]:
     """Vectors of the pairs' passages, one a text and generation. A text that has one is not sent again.
 
-    A text that the service refuses fails alone. A key or model that it refuses ends the step at once.
+    A text that the service refuses fails alone. A key or model that it refuses ends the step at once. While the service is away
+    or a budget is spent the partition stays unmaterialized: its batch is deferred and goes on by itself.
     """
     with (
         working_on_batch(context, database, "embeddings") as (pool, batch),
-        embedding.service() as service,
+        embedding.service(pool) as service,
         merging_terms(pool),
     ):
-        generation = service.generation(pool)
-        report = embed_batch(
-            pool,
-            batch,
-            service.client,
-            generation,
-            concurrency=service.endpoint.max_concurrency,
-            batch_timeout=service.batch_timeout,
-            max_texts=service.endpoint.max_texts,
+        report = embed_batch(pool, batch, service)
+        if report.unavailable is not None:
+            postpone(context, pool, batch, report.unavailable, service.calls.key)
+    if report.unavailable is not None:
+        context.log_event(
+            dg.AssetObservation(context.asset_key, partition=batch.partition_key, metadata=waiting(report))
         )
-    return dg.MaterializeResult(
-        metadata={
-            "model": generation.model,
-            "dimensions": generation.dimensions,
-            "seconds": round(report.seconds, 3),
-            "texts": report.texts,
-            "cached": report.cached,
-            "requests": report.requests,
-            "tokens": report.tokens,
-            "failed": report.failed,
-            "pending": report.pending,
-            "dagster/row_count": report.texts + report.cached,
-            "dagster/column_lineage": catalog.column_lineage(catalog.EMBEDDINGS),
-        },
+        return
+    yield dg.MaterializeResult(
+        metadata={**embedding_metadata(report), "dagster/column_lineage": catalog.column_lineage(catalog.EMBEDDINGS)},
         check_results=[texts_are_embedded(report.failed, report.pending, report.texts)],
     )
 

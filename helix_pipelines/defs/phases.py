@@ -8,13 +8,23 @@ from contextlib import contextmanager
 import dagster as dg
 
 from helix_pipelines.defs.resources import DatabaseResource
-from helix_pipelines.resilience.errors import HelixError, LimitedError, PhaseError, TransientError, UsageError
+from helix_pipelines.resilience.errors import (
+    HelixError,
+    LimitedError,
+    PhaseError,
+    TransientError,
+    UnavailableError,
+    UsageError,
+)
 from helix_pipelines.settings import Settings, load_settings
 from helix_pipelines.storage import leases
+from helix_pipelines.storage.deferral import defer
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.leases import BatchBusyError, BatchWork
-from helix_pipelines.storage.transactions import is_retryable
+from helix_pipelines.storage.transactions import is_retryable, run_chunk
 
+OUTCOME_TAG = "helix/outcome"
+"""Of a run that succeeded without finishing its batch: `deferred` or `paused`."""
 BUSY_RETRIES = 3
 BUSY_WAIT = leases.LEASE_SECONDS + 1
 """Seconds after which a batch is free whose run has died."""
@@ -62,6 +72,15 @@ def translated(settings: Settings, retries: int) -> Iterator[None]:
             wait = policy.calculate_delay(retries + 1)
             raise dg.RetryRequested(max_retries=policy.max_retries, seconds_to_wait=wait) from error
         raise _failure(error) from error
+
+
+def postpone(
+    context: dg.AssetExecutionContext, database: Database, batch: BatchWork, error: UnavailableError, gate: bytes
+) -> None:
+    """Put the batch aside and tag its run with what became of it, as the run itself ends as a success."""
+    state = run_chunk(database, lambda connection: defer(connection, batch, error, gate))
+    context.log.warning(f"Batch {batch.partition_key} is {state}. {error}")
+    context.instance.add_run_tags(context.run.run_id, {OUTCOME_TAG: str(state)})
 
 
 def is_recoverable(error: BaseException) -> bool:

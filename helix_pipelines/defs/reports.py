@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import dagster as dg
 
+from helix_pipelines.embedding.filling import EmbeddingReport
 from helix_pipelines.storage.imports import OUTCOMES, FileLine
 
 FILES_SHOWN = 50
@@ -29,6 +31,39 @@ def file_metadata(files: Sequence[FileLine], seconds: float) -> dict[str, dg.Met
         "imports": dg.MetadataValue.json([file.import_id for file in files]),
         "file_table": dg.MetadataValue.md(file_table(files)),
         **row_counts(files),
+    }
+
+
+def embedding_metadata(report: EmbeddingReport) -> dict[str, dg.MetadataValue | float | int | str]:
+    """What embedding a batch took and cost, and what could not be embedded."""
+    generation = report.generation
+    return {
+        **({"model": generation.model, "dimensions": generation.dimensions} if generation else {}),
+        "seconds": round(report.seconds, 3),
+        "texts": report.texts,
+        "cached": report.cached,
+        "requests": report.requests,
+        "tokens": report.tokens,
+        "cost": report.cost,
+        "failed": report.failed,
+        "pending": report.pending,
+        "dagster/row_count": report.texts + report.cached,
+    }
+
+
+def waiting(report: EmbeddingReport) -> dict[str, dg.MetadataValue | float | int | str]:
+    """What is shown of a batch that waits: how far it came, why it does not go on, and when it will."""
+    reason = report.unavailable
+    assert reason is not None
+    later = (
+        {} if reason.retry_in is None else {"next_attempt": dg.MetadataValue.timestamp(time.time() + reason.retry_in)}
+    )
+    return {
+        "state": "paused" if reason.retry_in is None else "deferred",
+        "code": reason.code,
+        "message": reason.message,
+        **later,
+        **{name: value for name, value in embedding_metadata(report).items() if name != "dagster/row_count"},
     }
 
 

@@ -6,23 +6,22 @@ it joins the server that `helix up` or `helix import` runs, or starts it where t
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
 
-from helix_pipelines.embedding.api import PROBE
+from helix_pipelines.embedding.api import SERVICE
 from helix_pipelines.embedding.client import EmbeddingClient
-from helix_pipelines.embedding.generations import Generation, ensure_generation
+from helix_pipelines.embedding.service import EmbeddingService
 from helix_pipelines.ingestion.batching import BatchLimits
 from helix_pipelines.ingestion.store import ContentStore
 from helix_pipelines.instance import services
-from helix_pipelines.instance.services import EmbeddingEndpoint
 from helix_pipelines.parsing.limits import ParseLimits
-from helix_pipelines.resilience.retry import call_with_retry
+from helix_pipelines.resilience.gate import Gate, gate_connection
+from helix_pipelines.resilience.gated_calls import GatedCalls
 from helix_pipelines.settings import load_settings
 from helix_pipelines.storage.engine import Database
 
@@ -50,40 +49,19 @@ class StoreResource:
         return ParseLimits.from_settings(load_settings())
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddingService:
-    """An embedding service that answers, a client for it, and the seconds that one request may take."""
-
-    endpoint: EmbeddingEndpoint
-    client: EmbeddingClient
-    batch_timeout: float
-
-    def generation(self, database: Database) -> Generation:
-        """The active generation, made if this is the first import; a service that decides on the dimensions is asked for them.
-
-        Raises SetupError (EMBEDDING_GENERATION_MISMATCH) where the settings name another model than the knowledge base has.
-        """
-        dimensions = self.endpoint.dimensions
-        while True:
-            with database.transaction() as connection:
-                generation = ensure_generation(connection, self.endpoint.model, dimensions)
-            if generation is not None:
-                return generation
-            reply = call_with_retry(lambda: self.client.embed(PROBE, self._deadline()), deadline=self._deadline())
-            dimensions = reply.vectors.shape[1]
-
-    def _deadline(self) -> float:
-        return time.monotonic() + self.batch_timeout
-
-
 class EmbeddingResource:
-    """The embedding service at `HELIX_EMBEDDING_URL`, or the local embedder."""
+    """The embedding service at `HELIX_EMBEDDING_URL`, or the local embedder, behind the gate of its key."""
 
     @contextmanager
-    def service(self) -> Iterator[EmbeddingService]:
-        """The service and a client for it, for the length of the block; the local embedder is started if need be."""
+    def service(self, database: Database) -> Iterator[EmbeddingService]:
+        """The service for the length of the block; the local embedder is started if need be. The gate is in `database`."""
         settings = load_settings()
-        with services.embedder(settings) as endpoint:
+        with ExitStack() as opened:
+            endpoint = opened.enter_context(services.embedder(settings))
+            limits = endpoint.limits(settings)
+            gate = opened.enter_context(
+                Gate(partial(gate_connection, database.url), endpoint.gate_key, SERVICE, limits)
+            )
             client = EmbeddingClient(
                 endpoint.url,
                 endpoint.api_key,
@@ -92,8 +70,17 @@ class EmbeddingResource:
                 timeout=settings.batch_timeout,
                 max_connections=endpoint.max_concurrency,
             )
-            with closing(client):
-                yield EmbeddingService(endpoint, client, settings.batch_timeout)
+            yield EmbeddingService(
+                opened.enter_context(closing(client)),
+                GatedCalls(gate, endpoint.model, patience=settings.outage_patience),
+                limits,
+                endpoint.model,
+                endpoint.dimensions,
+                settings.batch_timeout,
+                endpoint.max_texts,
+                settings.price(endpoint.model),
+                endpoint.tokens_for(settings, settings.budget_per_batch),
+            )
 
 
 class InboxResource:

@@ -14,11 +14,16 @@ from helix_pipelines.defs.resources import DatabaseResource, InboxResource
 from helix_pipelines.ingestion.inbox import list_inbox, take_stable_files
 from helix_pipelines.instance.run_failures import run_failure
 from helix_pipelines.settings import load_settings
+from helix_pipelines.storage.deferral import continue_due
 from helix_pipelines.storage.queue import Launch, launch_next, launched_without_lease, record_run_end, requeue
 from helix_pipelines.storage.states import BatchState
 
-INTERVAL = 5
-"""Seconds between ticks, the shortest that Dagster's daemon keeps: a file is to be found within a minute of being dropped."""
+INTERVAL = 3
+"""Seconds between ticks at least: less than the 5 after which Dagster's daemon looks at its sensors again. With 5, every other
+look came some milliseconds too early and was left out (measured: ticks 5 or 10 s apart), and a file waits for several ticks.
+"""
+RETRY_INTERVAL = 10
+"""Seconds; a service that returned is used again at once by the runs that wait for it, so this is for batches without one."""
 LISTING_SECONDS = 20.0
 """Of the 60 s that a tick may last; the next tick goes on where this one stopped."""
 PARTITION_TAG = "dagster/partition"
@@ -157,11 +162,25 @@ def _record_end(
         context.log.info(f"{key} is {state}.")
 
 
+@dg.sensor(
+    target=import_batch_job,
+    minimum_interval_seconds=RETRY_INTERVAL,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Queues deferred batches that are due; while their service is away one at a time, to find out for all.",
+)
+def retry_sensor(database: dg.ResourceParam[DatabaseResource]) -> dg.SkipReason:
+    """The queue launches what this puts into it."""
+    with database.pool() as pool, pool.transaction() as connection:
+        due = continue_due(connection)
+    return dg.SkipReason(f"Queued again: {', '.join(due)}." if due else "No deferred batch is due.")
+
+
 SENSORS: Sequence[dg.SensorDefinition] = [
     inbox_sensor,
     batch_queue_sensor,
     failed_run_sensor,
     terminated_run_sensor,
     partial_run_sensor,
+    retry_sensor,
 ]
 """All of them run unless somebody stops them in the UI."""

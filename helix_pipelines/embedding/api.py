@@ -16,8 +16,11 @@ import orjson
 
 from helix_pipelines.embedding.channel import Channel, Response
 from helix_pipelines.embedding.reply import EmbeddingReply, UnusableVectorsError, WrongDimensionsError, parse_reply
-from helix_pipelines.resilience.errors import GlobalError, HelixError, ItemError, TransientError
+from helix_pipelines.resilience.errors import GlobalError, HelixError, ItemError, TimedOutError, TransientError
+from helix_pipelines.resilience.rate_headers import RateHeaders, read_rate_headers
 
+SERVICE = "embedding"
+"""The service's name in gates and usage."""
 HTTP_OK = 200
 MAX_ERROR_BYTES = 64 * 1024
 """Of a refusal's body: error pages say nothing after that."""
@@ -97,7 +100,8 @@ class EmbeddingApi:
             return self._accepts_base64 is True
 
     def _request(self, texts: Sequence[str], deadline: float, *, as_base64: bool) -> EmbeddingReply:
-        body = self._post(self._payload(texts, as_base64=as_base64), len(texts), deadline)
+        began = time.monotonic()
+        body, rate = self._post(self._payload(texts, as_base64=as_base64), len(texts), deadline)
         try:
             reply = parse_reply(body, texts, self._dimensions)
         except WrongDimensionsError as error:
@@ -112,7 +116,7 @@ class EmbeddingApi:
         self._has_answered = True
         if as_base64:
             self._accepts_base64 = True
-        return reply
+        return replace(reply, rate=rate, seconds=time.monotonic() - began)
 
     def _payload(self, texts: Sequence[str], *, as_base64: bool) -> bytes:
         payload: dict[str, Any] = {"model": self._model, "input": list(texts)}
@@ -127,14 +131,15 @@ class EmbeddingApi:
                 "TEXT_NOT_UNICODE", "A text holds half a surrogate pair, which no UTF-8 request can carry."
             ) from error
 
-    def _post(self, payload: bytes, texts: int, deadline: float) -> bytes:
-        """The body of the answer with status 200; every other outcome is an error."""
+    def _post(self, payload: bytes, texts: int, deadline: float) -> tuple[bytes, RateHeaders]:
+        """The body of the answer with status 200, and its limits; every other outcome is an error."""
         limit = min(deadline, time.monotonic() + self._timeout)
         if time.monotonic() >= limit:
-            raise TransientError("EMBEDDING_TIMEOUT", "The deadline had passed before the request was sent.")
+            raise TimedOutError("EMBEDDING_TIMEOUT", "The deadline had passed before the request was sent.")
         with self._channel.post(payload, limit) as response:
             if response.status != HTTP_OK:
                 raise self._refusal(response)
+            rate = read_rate_headers(response.headers)
             body, is_whole = _bounded(response, MAX_ERROR_BYTES + texts * MAX_VECTOR_BYTES)
         if not is_whole:
             raise TransientError(
@@ -142,7 +147,7 @@ class EmbeddingApi:
                 f"{self._channel.where} sent more than {len(body)} bytes for {texts} texts. It is asked again; check what"
                 f" answers there.",
             )
-        return body
+        return body, rate
 
     def _refusal(self, response: Response) -> HelixError:
         from helix_pipelines.embedding.refusals import Refusal, refusal_error

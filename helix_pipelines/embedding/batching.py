@@ -14,6 +14,10 @@ GROWTH = 1.5
 SUCCESSES_TO_GROW = 3
 BURST = 1.2
 """Under limits a request of TPM / RPM tokens uses both up together; the fifth above it is for short last batches."""
+SHARE_OF_TOKENS = 0.007
+"""Of a minute's tokens in a request: the gate leaves room for one request at a window's edge, so larger ones cost budget."""
+NARROWING = 2
+"""Halvings of a batch for each failed attempt of its texts: what fails again and again is alone after four."""
 
 ASCII_CHARS_PER_TOKEN = 4
 """English text in the vocabularies of OpenAI and e5."""
@@ -58,31 +62,36 @@ def plan_batches(texts: Sequence[str], max_texts: int, max_tokens: int | None = 
 class BatchSizer:
     """The number of texts per request, moved by how the service answers. Not safe for threads: one drain owns it.
 
-    `cap` is the service's own limit of texts a request, `requests_per_minute` and `tokens_per_minute` its limits;
-    `tokens_per_text` an average to convert them by. None means no such limit.
+    `deadline` is the seconds that a request may take, `cap` the service's own limit of texts a request, `requests_per_minute`
+    and `tokens_per_minute` its limits. None means no such limit.
     """
 
     def __init__(
         self,
         *,
+        deadline: float,
         cap: int | None = None,
-        requests_per_minute: int | None = None,
-        tokens_per_minute: int | None = None,
-        tokens_per_text: float = 1.0,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
     ) -> None:
+        self._deadline = deadline
         self._ceiling = max(1, min(MAX_TEXTS, cap or MAX_TEXTS))
         self._floor = min(MIN_TEXTS, self._ceiling)
         self._successes = 0
         self.max_tokens: int | None = None
-        """Tokens of a request at most, where both limits of the service are known: more gains nothing."""
-        if requests_per_minute and tokens_per_minute:
-            self.max_tokens = max(1, int(BURST * tokens_per_minute / requests_per_minute))
-            self._ceiling = max(self._floor, min(self._ceiling, int(self.max_tokens / max(tokens_per_text, 1.0))))
+        """Tokens of a request at most, where the service limits them: more gains nothing."""
+        if tokens_per_minute:
+            share = BURST / requests_per_minute if requests_per_minute else SHARE_OF_TOKENS
+            self.max_tokens = max(1, int(share * tokens_per_minute))
         self.texts = self._ceiling
 
-    def record_success(self, seconds: float, deadline: float) -> None:
-        """A request took `seconds` of the `deadline` seconds it had: after three in less than half of it, grow."""
-        if seconds >= deadline / 2:
+    def after(self, attempts: int) -> int:
+        """Texts of a request for those that were part of so many failed ones: fewer each time, at last one alone."""
+        return max(1, self.texts >> (NARROWING * attempts))
+
+    def record_success(self, seconds: float) -> None:
+        """A request took `seconds`: after three in less than half of the deadline, grow."""
+        if seconds >= self._deadline / 2:
             self._successes = 0
             return
         self._successes += 1

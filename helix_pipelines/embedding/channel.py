@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from helix_pipelines.resilience.errors import SetupError, TransientError
+from helix_pipelines.resilience.errors import SetupError, TimedOutError, TransientError
 from helix_pipelines.settings import Secret
 
 HEADERS = {"content-type": "application/json", "accept": "application/json", "accept-encoding": "identity"}
@@ -46,9 +46,9 @@ def authorization(api_key: Secret) -> str:
     return f"Bearer {text}"
 
 
-def timed_out(where: str) -> TransientError:
+def timed_out(where: str) -> TimedOutError:
     """The deadline came before the whole answer."""
-    return TransientError("EMBEDDING_TIMEOUT", f"{where} did not answer in full by the deadline.")
+    return TimedOutError("EMBEDDING_TIMEOUT", f"{where} did not answer in full by the deadline.")
 
 
 def unreachable(where: str) -> TransientError:

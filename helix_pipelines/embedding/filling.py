@@ -1,236 +1,245 @@
-"""The fourth phase: every text of a batch gets its vector, once a generation, whoever needs it and whoever pays."""
+"""The fourth phase: every text of a batch gets its vector, once a generation, whoever needs it and whoever pays.
+
+What it asks of the drain is three things: to claim (batches of pending texts), to call (one request), to store.
+"""
 
 from __future__ import annotations
 
-import struct
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from time import monotonic
-from typing import Any
+from itertools import groupby
+from operator import attrgetter
+from time import monotonic, sleep
 
-import numpy as np
 import psycopg
 
-from helix_pipelines.embedding.batching import BatchSizer, plan_batches
-from helix_pipelines.embedding.client import EmbeddingClient
+from helix_pipelines.embedding import vectors
+from helix_pipelines.embedding.batching import BatchSizer, estimate_tokens, plan_batches
 from helix_pipelines.embedding.generations import Generation, partition_name
 from helix_pipelines.embedding.reply import EmbeddingReply
+from helix_pipelines.embedding.service import EmbeddingService
 from helix_pipelines.embedding.texts import PendingTexts, Text
+from helix_pipelines.embedding.usage import Usage, tokens_spent
+from helix_pipelines.resilience.budget import TokenBudget
 from helix_pipelines.resilience.drain import Outcome, drain
-from helix_pipelines.resilience.errors import GlobalError, LimitedError, PhaseError, TransientError
+from helix_pipelines.resilience.errors import GlobalError, ItemError, LimitedError, PhaseError, UnavailableError
 from helix_pipelines.resilience.prefetch import prefetched
-from helix_pipelines.storage.copying import RAW, copy_rows
 from helix_pipelines.storage.engine import Database
-from helix_pipelines.storage.imports import ImportJob, list_imports
+from helix_pipelines.storage.imports import list_imports
 from helix_pipelines.storage.leases import BatchWork
 from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.states import ImportState
 from helix_pipelines.storage.statistics import refresh_statistics
 from helix_pipelines.storage.transactions import run_chunk
 
-SERVICE = "embedding"
 WINDOWS_AHEAD = 1
 """Windows of claimed texts beyond those being sent: the next one is opened while vectors of the last one are stored."""
-VECTOR_COLUMNS = (("text_hash", "uuid"), ("vector", RAW), ("tokens", "int4"))
+LAST_ATTEMPT = 6
+"""Requests in which a text failed, in ever smaller company and with all their retries, before it counts as its own fault."""
+POLL_SECONDS = 0.5
+"""Between looks at texts that another living run has claimed, or that are due for another attempt in a moment."""
+LONGEST_POLL = 5.0
 Arrived = Outcome[Text, EmbeddingReply]
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingReport:
-    """What it took: texts embedded now, texts known before, requests and tokens paid, texts failed and pending, seconds."""
+    """What it took: texts embedded now, texts known before, requests, tokens and money paid, texts failed and pending, seconds.
+
+    `unavailable` says why work was left pending, where the service could not be used; `pending` counts rows then.
+    """
+
+    generation: Generation | None
 
     texts: int
     cached: int
     requests: int
     tokens: int
+    cost: float
     failed: int
     pending: int
     seconds: float
+    unavailable: UnavailableError | None
 
 
 def embed_batch(
     database: Database,
     batch: BatchWork,
-    client: EmbeddingClient,
-    generation: Generation,
+    service: EmbeddingService,
     *,
-    concurrency: int,
-    batch_timeout: float,
-    max_texts: int | None = None,
     patience: float = 3600.0,
 ) -> EmbeddingReport:
     """Embed what the batch's accepted rows need and serve each pair in the transaction that stores its last vector.
 
-    A text that the service refuses is marked failed with code and message; the others go on. Raises PhaseError: not
-    recoverable where an operator has to act (key, quota, model), recoverable where the service is down; what arrived
-    before is stored.
+    A text that the service refuses is marked failed with code and message; the others go on. Where the service cannot be used for
+    now, what arrived is stored and the rest is left pending. `patience` is seconds to wait for texts that other runs hold.
+
+    Raises PhaseError: not recoverable where an operator has to act (key, quota, model), recoverable where other runs hold texts.
     """
     started = monotonic()
-    with database.transaction() as connection:
-        imports = list_imports(connection, batch.id, [ImportState.PARSED])
-    filling = _Filling(
-        database, batch, client, generation, PendingTexts(database, batch, imports, generation, patience)
-    )
-    chosen = batch.settings.max_texts_per_request
-    sizer = BatchSizer(cap=min(chosen, max_texts) if max_texts else chosen)
+    filling = unavailable = None
     try:
-        with prefetched(iter(filling.pending), WINDOWS_AHEAD) as windows:
-            drain(
-                filling.batches(windows, sizer),
-                filling.call,
-                filling.store,
-                concurrency=concurrency,
-                batch_timeout=batch_timeout,
-            )
+        filling = _Filling(database, batch, service, service.generation(database))
+        filling.fill(patience)
     except GlobalError as error:
         raise PhaseError("embedding", error.code, error.message, recoverable=False) from error
-    except (TransientError, LimitedError) as error:
-        raise PhaseError("embedding", error.code, error.message, recoverable=True) from error
-    refresh_statistics(database, filling.embedded, "passage", partition_name(generation.id))
-    texts, failed, pending = _text_states(database, imports, generation)
+    except UnavailableError as error:
+        unavailable = error
+    if filling is not None:
+        refresh_statistics(database, filling.embedded, "passage", partition_name(filling.generation.id))
+    texts, failed, _ = filling.states if filling else (0, 0, 0)
+    embedded, tokens = (filling.embedded, filling.tokens) if filling else (0, 0)
     return EmbeddingReport(
-        filling.embedded,
-        texts - failed - pending - filling.embedded,
-        filling.requests,
-        filling.tokens,
-        failed,
-        pending,
-        monotonic() - started,
+        generation=filling.generation if filling else None,
+        texts=embedded,
+        cached=max(0, texts - failed - embedded),
+        requests=filling.requests if filling else 0,
+        tokens=tokens,
+        cost=service.cost(tokens),
+        failed=failed,
+        pending=unfinished_rows(database, batch) if unavailable else 0,
+        seconds=monotonic() - started,
+        unavailable=unavailable,
     )
 
 
 class _Filling:
-    """The three things that the drain asks of a phase: batches to send, a call, and a store."""
+    """Claims, calls and stores for one batch, and counts."""
 
-    def __init__(
-        self,
-        database: Database,
-        batch: BatchWork,
-        client: EmbeddingClient,
-        generation: Generation,
-        pending: PendingTexts,
-    ) -> None:
+    def __init__(self, database: Database, batch: BatchWork, service: EmbeddingService, generation: Generation) -> None:
         self._database = database
         self._batch = batch
-        self._client = client
-        self._generation = generation
-        self.pending = pending
+        self._service = service
+        self.generation = generation
+        with database.transaction() as connection:
+            imports = list_imports(connection, batch.id, [ImportState.PARSED])
+            spent = tokens_spent(connection, batch.id, generation.model)
+        self._pending = PendingTexts(database, batch, imports, generation)
+        self._budget = TokenBudget(service.batch_tokens, spent)
+        self._sizer = service.sizer(batch.settings.max_texts_per_request)
+        self.states = (0, 0, 0)
+        """Texts of the batch after the last round: all, failed, pending."""
         self.embedded = 0
         self.requests = 0
         self.tokens = 0
 
-    def batches(self, windows: Iterator[list[Text]], sizer: BatchSizer) -> Iterator[list[Text]]:
-        """Claimed texts in requests of the size in use."""
-        for texts in windows:
-            for span in plan_batches([text.body for text in texts], sizer.texts, sizer.max_tokens):
-                yield texts[span.start : span.stop]
+    def fill(self, patience: float) -> None:
+        """Go on until no text is pending.
 
-    def call(self, texts: Sequence[Text], deadline: float) -> EmbeddingReply:
+        The first round is the new pairs' texts, later ones are what is left: texts that failed for a passing reason and are due
+        again, and those that other runs held.
+        """
+        windows = self._pending.new()
+        polls = 0
+        waiting_since, waiting_for = monotonic(), 0
+        while True:
+            self._drain(windows)
+            self.states = self._pending.states()
+            left = self.states[2]
+            if not left:
+                return
+            if left != waiting_for:
+                waiting_since, waiting_for, polls = monotonic(), left, 0
+            elif monotonic() - waiting_since > patience:
+                raise PhaseError(
+                    "embedding",
+                    "TEXTS_HELD_ELSEWHERE",
+                    "Texts of this batch are claimed by another run that does not finish them; look at the running batches.",
+                    recoverable=True,
+                )
+            else:
+                sleep(min(POLL_SECONDS * 1.5**polls, LONGEST_POLL))
+                polls += 1
+            windows = self._pending.left()
+
+    def _drain(self, windows: Iterator[list[Text]]) -> None:
+        with prefetched(windows, WINDOWS_AHEAD) as ahead:
+            drain(
+                self._batches(ahead),
+                self._call,
+                self._store,
+                concurrency=self._service.limits.max_concurrency,
+                sizer=self._sizer,
+                stop=self._service.calls.stop,
+            )
+
+    def _batches(self, windows: Iterator[list[Text]]) -> Iterator[list[Text]]:
+        """Claimed texts in requests of the size in use; those that failed before in smaller ones."""
+        for window in windows:
+            for attempts, group in groupby(sorted(window, key=attrgetter("attempts")), key=attrgetter("attempts")):
+                yield from _requests(list(group), self._sizer, attempts)
+
+    def _call(self, texts: Sequence[Text]) -> EmbeddingReply:
         """One request; runs in a worker thread."""
-        return self._client.embed([text.body for text in texts], deadline)
+        bodies = [text.body for text in texts]
+        reserved = sum(map(estimate_tokens, bodies))
+        self._budget.reserve(reserved)
+        used = 0
+        try:
+            reply = self._service.embed(bodies)
+            used = reply.tokens
+            return reply
+        finally:
+            self._budget.settle(reserved, used)
 
-    def store(self, outcomes: Sequence[Arrived]) -> None:
+    def _store(self, outcomes: Sequence[Arrived]) -> None:
         """Vectors, failures, usage and what is served now, in one transaction."""
-        rows = [row for outcome in outcomes if outcome.result for row in _vector_rows(outcome.items, outcome.result)]
-        usage = _usage_of(outcomes)
+        rows = [row for outcome in outcomes if outcome.result for row in vectors.rows(outcome.items, outcome.result)]
+        usage = Usage(self._service.price)
+        for outcome in outcomes:
+            if outcome.result is not None:
+                usage.add(outcome.items, outcome.result)
         embedded = self.embedded + len(rows)
 
         def work(connection: psycopg.Connection) -> None:
             if rows:
-                self._store_vectors(connection, rows)
+                vectors.store(connection, rows, self.generation, self._batch.run_id)
             for outcome in outcomes:
                 if outcome.error is not None:
                     self._fail(connection, outcome)
-            _book(connection, self._generation.model, usage)
+            usage.book(connection, self.generation.model)
             self._batch.lease.fence(connection, {"embedded": embedded})
 
         run_chunk(self._database, work)
         self.embedded = embedded
+        self.requests += usage.requests
+        self.tokens += usage.tokens
         for outcome in outcomes:
-            self.pending.settle(outcome.items)
-            if outcome.result is not None:
-                self.requests += outcome.result.requests
-                self.tokens += outcome.result.tokens
-
-    def _store_vectors(self, connection: psycopg.Connection, rows: list[tuple[Any, ...]]) -> None:
-        connection.execute(load("create_arrived_vector"))
-        copy_rows(connection, "arrived_vector", VECTOR_COLUMNS, rows)
-        connection.execute("ANALYZE arrived_vector")
-        connection.execute(load("store_vectors"), {"generation": self._generation.id, "run_id": self._batch.run_id})
-        pairs = connection.execute(
-            "SELECT DISTINCT t.pair_id FROM arrived_vector v JOIN helix.passage t ON t.text_hash = v.text_hash"
-            " WHERE t.recipe = %s",
-            [self._generation.recipe],
-        ).fetchall()
-        connection.execute(
-            load("serve_ready"),
-            {
-                "pairs": [pair for (pair,) in pairs],
-                "generation": self._generation.id,
-                "recipe": self._generation.recipe,
-            },
-        )
+            self._pending.settle(outcome.items)
 
     def _fail(self, connection: psycopg.Connection, outcome: Arrived) -> None:
+        """A refusal is final. What failed for a passing reason is so only for a text that failed alone, again and again."""
+        last_attempt: int | None = LAST_ATTEMPT if len(outcome.items) == 1 else None
+        if isinstance(outcome.error, ItemError):
+            last_attempt = 0
         assert outcome.error is not None
-        for text in outcome.items:
-            connection.execute(
-                load("fail_text"),
-                {
-                    "generation": self._generation.id,
-                    "recipe": self._generation.recipe,
-                    "text_hash": text.hash,
-                    "code": outcome.error.code,
-                    "message": outcome.error.message,
-                    "run_id": self._batch.run_id,
-                },
-            )
-
-
-def _vector_rows(texts: Sequence[Text], reply: EmbeddingReply) -> Iterator[tuple[Any, ...]]:
-    """Rows for COPY: unit vectors in halfvec's binary form (dimensions, unused, big-endian half floats)."""
-    lengths = np.linalg.norm(reply.vectors, axis=1, keepdims=True)
-    halves = (reply.vectors / lengths).astype(">f2")
-    header = struct.pack(">HH", halves.shape[1], 0)
-    tokens = max(1, round(reply.tokens / len(texts)))
-    for text, half in zip(texts, halves, strict=True):
-        yield text.hash, header + half.tobytes(), tokens
-
-
-def _usage_of(outcomes: Sequence[Arrived]) -> Counter[tuple[int, str]]:
-    """Requests, texts and tokens per paying import; a request that serves several is booked to its first text's."""
-    usage: Counter[tuple[int, str]] = Counter()
-    for outcome in outcomes:
-        if outcome.result is None:
-            continue
-        usage[outcome.items[0].import_id, "requests"] += outcome.result.requests
-        usage[outcome.items[0].import_id, "tokens"] += outcome.result.tokens
-        for text in outcome.items:
-            usage[text.import_id, "texts"] += 1
-    return usage
-
-
-def _book(connection: psycopg.Connection, model: str, usage: Counter[tuple[int, str]]) -> None:
-    for import_id in sorted({key for key, _ in usage}):
         connection.execute(
-            "INSERT INTO helix.api_usage AS u (import_job_id, service, model, requests, texts, tokens)"
-            " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (import_job_id, service, model) DO UPDATE"
-            " SET requests = u.requests + EXCLUDED.requests, texts = u.texts + EXCLUDED.texts,"
-            " tokens = u.tokens + EXCLUDED.tokens",
-            [import_id, SERVICE, model, *(usage[import_id, what] for what in ("requests", "texts", "tokens"))],
+            load("fail_texts"),
+            {
+                "generation": self.generation.id,
+                "recipe": self.generation.recipe,
+                "hashes": [text.hash for text in outcome.items],
+                "code": outcome.error.code,
+                "message": outcome.error.message,
+                "counts": 0 if isinstance(outcome.error, LimitedError) else 1,
+                "last_attempt": last_attempt,
+                "run_id": self._batch.run_id,
+            },
         )
 
 
-def _text_states(database: Database, imports: Sequence[ImportJob], generation: Generation) -> tuple[int, int, int]:
+def unfinished_rows(database: Database, batch: BatchWork) -> int:
+    """Accepted rows of the batch whose pairs have no vector yet."""
     with database.transaction() as connection:
-        row = connection.execute(
-            load("text_states"),
-            {
-                "ledgers": [job.ledger_id for job in imports],
-                "recipe": generation.recipe,
-                "generation": generation.id,
-            },
-        ).fetchone()
-    assert row is not None
-    return row
+        row = connection.execute(load("unfinished_texts"), {"batch": batch.id}).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _requests(texts: list[Text], sizer: BatchSizer, attempts: int) -> Iterator[list[Text]]:
+    """The size is looked up for each request, as it moves while they are sent."""
+    start = 0
+    while start < len(texts):
+        ahead = [text.body for text in texts[start : start + sizer.after(attempts)]]
+        first = plan_batches(ahead, len(ahead), sizer.max_tokens)[0]
+        yield texts[start : start + first.stop]
+        start += first.stop

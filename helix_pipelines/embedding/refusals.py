@@ -13,7 +13,15 @@ from typing import Any
 
 import orjson
 
-from helix_pipelines.resilience.errors import GlobalError, HelixError, ItemError, LimitedError, TransientError
+from helix_pipelines.resilience.errors import (
+    GlobalError,
+    HelixError,
+    ItemError,
+    LimitedError,
+    TooLargeError,
+    TransientError,
+)
+from helix_pipelines.resilience.rate_headers import read_rate_headers
 from helix_pipelines.resilience.retry import retry_after
 
 ITEM = frozenset({400, 413, 422})
@@ -42,6 +50,8 @@ def refusal_error(refusal: Refusal, where: str, model: str) -> HelixError:
     said = f"HTTP {refusal.status}{reason.words()} from {where}"
     if refusal.status == 429 and not reason.names(QUOTA):  # noqa: PLR2004 - HTTP statuses are their own names
         wait = retry_after(refusal.headers, refusal.now)
+        if wait is None:
+            wait = read_rate_headers(refusal.headers).reset
         return LimitedError("EMBEDDING_LIMITED", f"The embedding service asks for patience ({said}).", wait)
     if refusal.status in ITEM:
         return _item_error(refusal.status, reason, said, model)
@@ -108,7 +118,7 @@ def _item_error(status: int, reason: _Reason, said: str, model: str) -> HelixErr
     if reason.names(QUOTA):
         return _no_quota(said)
     if status == 413:  # noqa: PLR2004 - HTTP statuses are their own names
-        return ItemError("PAYLOAD_TOO_LARGE", f"The request is larger than the embedding service accepts ({said}).")
+        return TooLargeError("PAYLOAD_TOO_LARGE", f"The request is larger than the embedding service accepts ({said}).")
     if reason.names(frozenset({"context_length_exceeded", "string_above_max_length"})) or reason.mentions_context:
         return ItemError("EMBEDDING_TEXT_TOO_LONG", f"A text is longer than the model {model} accepts ({said}).")
     return ItemError("EMBEDDING_TEXT_REFUSED", f"The embedding service refuses a text of the request ({said}).")

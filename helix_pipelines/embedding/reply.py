@@ -15,6 +15,7 @@ import orjson
 
 from helix_pipelines.embedding.batching import estimate_tokens
 from helix_pipelines.resilience.errors import ItemError, TransientError
+from helix_pipelines.resilience.rate_headers import NO_HEADERS, RateHeaders
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,13 +35,15 @@ class EmbeddingReply:
 
     `packed` has the vectors one after another, `dimensions` little-endian float32 each, as the service scaled them: finite,
     none of length 0. `tokens` is what the service reported, or an estimate where it reported nothing. `requests` is HTTP
-    requests sent, failed ones included.
+    requests sent, failed ones included. `rate` is what it said of its limits, `seconds` how long it took to answer.
     """
 
     packed: bytes
     dimensions: int
     tokens: int
     requests: int
+    rate: RateHeaders = NO_HEADERS
+    seconds: float = 0.0
 
     @property
     def vectors(self) -> npt.NDArray[np.float32]:

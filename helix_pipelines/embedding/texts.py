@@ -7,13 +7,11 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from time import monotonic, sleep
 
 import psycopg
 
 from helix_pipelines.embedding.generations import Generation
 from helix_pipelines.embedding.passages import passages, text_hash
-from helix_pipelines.resilience.errors import PhaseError
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.imports import ImportJob
 from helix_pipelines.storage.leases import BatchWork
@@ -24,39 +22,28 @@ WINDOW_ROWS = 4_000
 """Ledger lines looked at in one transaction: some tens of milliseconds, and at most a few MB of text in memory."""
 CLAIM_SECONDS = 900
 """A claim lapses after this even if its holder lives: nobody sits on a text for a quarter of an hour."""
-POLL_SECONDS = 0.5
-"""Between looks at texts that another living run has claimed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text to embed, its key, and the import that pays for it."""
+    """A text to embed, its key, the import that pays for it, and how often sending it has failed."""
 
     hash: uuid.UUID
     body: str
     import_id: int
+    attempts: int = 0
 
 
 class PendingTexts:
-    """All texts that a batch still needs, claimed for this run as they are handed out.
-
-    New pairs come first, file by file and window by window; then what earlier runs left pending; at last texts that other
-    runs have claimed are waited for, up to `patience` seconds without any progress.
-    """
+    """All texts that a batch still needs, claimed for this run as they are handed out."""
 
     def __init__(
-        self,
-        database: Database,
-        batch: BatchWork,
-        imports: Sequence[ImportJob],
-        generation: Generation,
-        patience: float,
+        self, database: Database, batch: BatchWork, imports: Sequence[ImportJob], generation: Generation
     ) -> None:
         self._database = database
         self._batch = batch
         self._imports = imports
         self._generation = generation
-        self._patience = patience
         self._in_hand: set[uuid.UUID] = set()
         self._lock = threading.Lock()
 
@@ -65,28 +52,23 @@ class PendingTexts:
         with self._lock:
             self._in_hand.difference_update(text.hash for text in texts)
 
-    def __iter__(self) -> Iterator[list[Text]]:
+    def new(self) -> Iterator[list[Text]]:
+        """Texts of new pairs, file by file and window by window."""
         for job in self._imports:
             for first in run_chunk(self._database, partial(self._windows, job=job)):
                 yield self._take(run_chunk(self._database, partial(self._open_window, job=job, first=first)))
-        waited_since: float | None = None
-        while True:
-            claimed = run_chunk(self._database, self._claim_pending)
-            if claimed:
-                waited_since = None
-                yield self._take(claimed)
-            elif self._in_hand or not run_chunk(self._database, self._count_pending):
-                return
-            else:
-                waited_since = waited_since or monotonic()
-                if monotonic() - waited_since > self._patience:
-                    raise PhaseError(
-                        "embedding",
-                        "TEXTS_HELD_ELSEWHERE",
-                        "Texts of this batch are claimed by another run that does not finish them; look at the running batches.",
-                        recoverable=True,
-                    )
-                sleep(POLL_SECONDS)
+
+    def left(self) -> Iterator[list[Text]]:
+        """Texts that are pending and free: left by earlier runs, by others that died, or due for another attempt."""
+        while texts := run_chunk(self._database, self._claim_pending):
+            yield self._take(texts)
+
+    def states(self) -> tuple[int, int, int]:
+        """How many texts the batch has, and how many of them failed and are pending."""
+        with self._database.transaction() as connection:
+            row = connection.execute(load("text_states"), self._claim()).fetchone()
+        assert row is not None
+        return row
 
     def _take(self, texts: list[Text]) -> list[Text]:
         with self._lock:
@@ -142,11 +124,7 @@ class PendingTexts:
         ).fetchall()
         self._batch.lease.fence(connection)
         payer = self._imports[0].id if self._imports else 0
-        return [Text(key, body, import_id or payer) for key, body, import_id in rows]
-
-    def _count_pending(self, connection: psycopg.Connection) -> int:
-        row = connection.execute(load("text_states"), self._claim()).fetchone()
-        return int(row[2]) if row else 0
+        return [Text(key, body, import_id or payer, attempts) for key, body, import_id, attempts in rows]
 
     def _claim(self) -> dict[str, object]:
         return {

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from helix_pipelines.instance.shared_service import SharedService
 from helix_pipelines.resilience.errors import SetupError
-from helix_pipelines.settings import Secret, Settings
+from helix_pipelines.resilience.gate_limits import GateLimits, gate_key
+from helix_pipelines.settings import LOCAL_HOSTS, Secret, Settings
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,50 @@ class EmbeddingEndpoint:
     max_concurrency: int
     max_texts: int | None = None
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the service is on this machine: nobody bills for it, and its limits are its own affair."""
+        return urlsplit(self.url).hostname in LOCAL_HOSTS
 
+    @property
+    def gate_key(self) -> bytes:
+        """The gate that all processes and hosts share for this service; our own embedder has one, whatever its port."""
+        if self.max_texts == LOCAL_MAX_TEXTS:
+            return gate_key(LOCAL_ADDRESS, None)
+        return gate_key(self.url, self.api_key.reveal() if self.api_key else None)
+
+    def limits(self, settings: Settings) -> GateLimits:
+        """What the settings allow; a service outside has 60 requests a minute unless they say otherwise.
+
+        Raises SetupError (BUDGET_WITHOUT_PRICE) where a budget is set and the model has no price.
+        """
+        default_rpm, default_probe_cap = (None, 5.0) if self.is_local else (OUTSIDE_RPM, 60.0)
+        return GateLimits(
+            requests_per_minute=default_rpm if settings.embedding_rpm is None else settings.embedding_rpm or None,
+            tokens_per_minute=settings.embedding_tpm or None,
+            max_concurrency=self.max_concurrency,
+            period_seconds=settings.embedding_limit_period,
+            tokens_per_day=self.tokens_for(settings, settings.budget_per_day),
+            failure_threshold=settings.embedding_breaker_threshold,
+            probe_cap_seconds=settings.embedding_breaker_timeout or default_probe_cap,
+        )
+
+    def tokens_for(self, settings: Settings, budget: float | None) -> int | None:
+        """How many tokens a budget pays for, None for no budget. Raises SetupError (BUDGET_WITHOUT_PRICE)."""
+        if budget is None:
+            return None
+        price = settings.price(self.model)
+        if not price:
+            raise SetupError(
+                "BUDGET_WITHOUT_PRICE",
+                f"A budget needs the price of {self.model}: set HELIX_EMBEDDING_PRICES={self.model}=<price of a million tokens>.",
+            )
+        return int(budget / price * 1_000_000)
+
+
+OUTSIDE_RPM = 60.0
+"""Requests a minute to a service outside: what the smallest plans of the known ones allow."""
+LOCAL_ADDRESS = "local embedder"
 LOCAL_MAX_TEXTS = 32
 """Of a request to the local embedder: at 20 to 40 ms a text, more would come near the deadline on a busy machine."""
 

@@ -1,131 +1,170 @@
 """The engine for work that calls out: pending items go through a limited, failing service, results are stored as they come.
 
-A phase supplies how to claim (an iterator of batches), how to call (in worker threads) and how to store (in the caller's
-thread, the only writer). What a kill can cost is what was in flight and what arrived within `GROUP_SECONDS`.
+A phase supplies how to claim (an iterator of batches), how to call (in worker threads, through the gate) and how to store (in the
+caller's thread, the only writer). What a kill can cost is what was in flight and what arrived within `GROUP_SECONDS`.
 """
 
 from __future__ import annotations
 
-import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from helix_pipelines.resilience.errors import GlobalError, HelixError, ItemError, LimitedError, TransientError
-from helix_pipelines.resilience.retry import call_with_retry
+from helix_pipelines.resilience.errors import (
+    GlobalError,
+    HelixError,
+    ItemError,
+    LimitedError,
+    TimedOutError,
+    TooLargeError,
+    TransientError,
+    UnavailableError,
+)
+from helix_pipelines.resilience.gated_calls import StoppedError
+
+
+class Timed(Protocol):
+    """A result that tells how many seconds the service took for it."""
+
+    @property
+    def seconds(self) -> float:
+        """Without the time that the request waited for its turn."""
+
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
+Result = TypeVar("Result", bound=Timed)
 
 GROUP_SECONDS = 0.5
 """Results are committed together over at most this long: one commit a response costs more than the response."""
-BATCHES_WAITING = 4
+BATCHES_WAITING = 2
 """Batches that wait for each worker, so that it does not idle while the writer is busy. A kill loses nothing of them."""
-FAILURES_TO_STOP = 5
-"""Batches in a row that failed after all their retries: the service is down, going on would only knock at it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[Item, Result]):
-    """What became of some items: a result for all of them, or the error that refused them."""
+    """What became of some items: a result for all of them, or the error that ended their call.
+
+    An ItemError stands for a single item, which is refused for good. A TransientError or LimitedError leaves its items for later.
+    """
 
     items: Sequence[Item]
     result: Result | None
     error: HelixError | None
 
 
+class Sizer(Protocol):
+    """Whoever decides on the size of the next batches, told how the last ones went."""
+
+    def record_success(self, seconds: float) -> None:
+        """A request took so long."""
+
+    def record_too_large(self) -> None:
+        """A request was refused as too large or ran into its deadline."""
+
+
 def drain(
     batches: Iterator[Sequence[Item]],
-    call: Callable[[Sequence[Item], float], Result],
+    call: Callable[[Sequence[Item]], Result],
     store: Callable[[Sequence[Outcome[Item, Result]]], None],
     *,
     concurrency: int,
-    batch_timeout: float,
+    sizer: Sizer,
+    stop: Callable[[], None],
 ) -> None:
     """Send every batch, `concurrency` at a time, and store what comes back.
 
-    `call(items, deadline)` is repeated on transient and limited errors until `batch_timeout` seconds are over. A batch that
-    is refused (ItemError) is bisected until the refused items stand alone; those are stored as errors, all others as results.
+    A batch that is refused (ItemError) is halved until the refused items stand alone: k of N cost at most
+    2 k * ceil(log2 N) + 1 requests. Any other failure is of the batch as a whole and never splits it.
 
-    Raises GlobalError at once, TransientError or LimitedError after FAILURES_TO_STOP batches in a row; what had arrived by
-    then is stored.
+    Raises GlobalError or UnavailableError once a call does: then `stop` is called, which has to end the waits of other calls
+    (they raise StoppedError); what has been sent is waited for and stored.
     """
-    stop = threading.Event()
-    in_flight: set[Future[list[Outcome[Item, Result]]]] = set()
+    sending = _Sending(batches, call, concurrency, sizer)
     arrived: list[Outcome[Item, Result]] = []
-    verdict = _Verdict()
     stored_at = monotonic()
     with ThreadPoolExecutor(concurrency, thread_name_prefix="drain") as pool:
         try:
-            while True:
-                while len(in_flight) < (1 + BATCHES_WAITING) * concurrency and (
-                    items := next(batches, None) if verdict.error is None else None
-                ):
-                    in_flight.add(pool.submit(_send, call, items, batch_timeout, stop))
-                if not in_flight:
-                    break
-                finished, in_flight = wait(in_flight, timeout=GROUP_SECONDS, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    arrived.extend(verdict.judge(future.result()))
-                if verdict.error is not None:
-                    stop.set()
-                if arrived and (monotonic() - stored_at >= GROUP_SECONDS or not in_flight):
+            while sending.fill(pool):
+                arrived.extend(sending.collect())
+                if sending.error is not None:
+                    stop()
+                if arrived and (monotonic() - stored_at >= GROUP_SECONDS or not sending.in_flight):
                     store(arrived)
                     arrived = []
                     stored_at = monotonic()
-            if arrived:
-                store(arrived)
-        finally:
-            stop.set()
-    if verdict.error is not None:
-        raise verdict.error
+        except BaseException:
+            stop()
+            raise
+    if sending.error is not None:
+        raise sending.error
 
 
-class _Verdict:
-    """Keeps the outcomes that can be stored and notices when going on makes no sense."""
+class _Sending(Generic[Item, Result]):
+    """Batches on their way: what is sent next, and what an outcome means for the rest."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        batches: Iterator[Sequence[Item]],
+        call: Callable[[Sequence[Item]], Result],
+        concurrency: int,
+        sizer: Sizer,
+    ) -> None:
+        self._batches = batches
+        self._call = call
+        self._places = (1 + BATCHES_WAITING) * concurrency
+        self._sizer = sizer
+        self._halves: deque[Sequence[Item]] = deque()
+        self.in_flight: set[Future[Outcome[Item, Result] | None]] = set()
         self.error: HelixError | None = None
-        self._failures = 0
 
-    def judge(self, outcomes: Sequence[Outcome[Item, Result]]) -> Iterator[Outcome[Item, Result]]:
-        """The outcomes to store; items that failed for a passing reason are left pending."""
-        for outcome in outcomes:
-            if isinstance(outcome.error, GlobalError):
-                self.error = outcome.error
-            elif isinstance(outcome.error, TransientError | LimitedError):
-                self._failures += 1
-                if self._failures >= FAILURES_TO_STOP:
-                    self.error = self.error or outcome.error
-            else:
-                if outcome.error is None:
-                    self._failures = 0
+    def fill(self, pool: ThreadPoolExecutor) -> bool:
+        """Hand batches to the workers as far as there are places; whether anything is under way."""
+        while self.error is None and len(self.in_flight) < self._places:
+            items = self._halves.popleft() if self._halves else next(self._batches, None)
+            if items is None:
+                break
+            self.in_flight.add(pool.submit(_send, self._call, items))
+        return bool(self.in_flight)
+
+    def collect(self) -> Iterator[Outcome[Item, Result]]:
+        """Outcomes that are to be stored, of the calls that ended within a moment."""
+        finished, self.in_flight = wait(self.in_flight, timeout=GROUP_SECONDS, return_when=FIRST_COMPLETED)
+        for future in finished:
+            outcome = future.result()
+            if outcome is not None and self._is_final(outcome):
                 yield outcome
 
+    def _is_final(self, outcome: Outcome[Item, Result]) -> bool:
+        match outcome.error:
+            case None:
+                assert outcome.result is not None
+                self._sizer.record_success(outcome.result.seconds)
+            case GlobalError() | UnavailableError():
+                self.error = self.error or outcome.error
+                return False
+            case ItemError() if len(outcome.items) > 1:
+                if isinstance(outcome.error, TooLargeError):
+                    self._sizer.record_too_large()
+                middle = len(outcome.items) // 2
+                self._halves += (outcome.items[:middle], outcome.items[middle:])
+                return False
+            case TimedOutError():
+                self._sizer.record_too_large()
+            case ItemError() | TransientError() | LimitedError():
+                pass
+            case _:
+                raise outcome.error
+        return True
 
-def _send(
-    call: Callable[[Sequence[Item], float], Result], items: Sequence[Item], batch_timeout: float, stop: threading.Event
-) -> list[Outcome[Item, Result]]:
-    """Outcomes of one batch; a refused one is halved until the refused items stand alone."""
-    if stop.is_set():
-        return []
-    deadline = monotonic() + batch_timeout
+
+def _send(call: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -> Outcome[Item, Result] | None:
+    """What a call came to; None where it was stopped before it was sent."""
     try:
-        result = call_with_retry(
-            lambda: call(items, deadline), deadline=deadline, sleep=lambda seconds: _wait(stop, seconds)
-        )
-    except ItemError as error:
-        if len(items) == 1:
-            return [Outcome(items, None, error)]
-        middle = len(items) // 2
-        halves = (items[:middle], items[middle:])
-        return [outcome for half in halves for outcome in _send(call, half, batch_timeout, stop)]
+        return Outcome(items, call(items), None)
+    except StoppedError:
+        return None
     except HelixError as error:
-        return [Outcome(items, None, error)]
-    return [Outcome(items, result, None)]
-
-
-def _wait(stop: threading.Event, seconds: float) -> None:
-    stop.wait(seconds)
+        return Outcome(items, None, error)

@@ -24,11 +24,19 @@ class HelixError(Exception):
 
 
 class ItemError(HelixError):
-    """One text or record of a request is refused (HTTP 400, 413, 422): isolate it, go on with the others."""
+    """One text or record of a request is refused (HTTP 400, 422): isolate it, go on with the others."""
+
+
+class TooLargeError(ItemError):
+    """A request is larger than the service takes (HTTP 413): its halves may pass, and smaller ones are sent from now on."""
 
 
 class TransientError(HelixError):
-    """The service failed in a way that passes (408, 409, 425, 5xx, connection, timeout): retry later."""
+    """The service failed in a way that passes (408, 409, 425, 5xx, connection): retry later."""
+
+
+class TimedOutError(TransientError):
+    """The service did not answer in full by the deadline; a smaller request may."""
 
 
 class LimitedError(HelixError):
@@ -41,6 +49,17 @@ class LimitedError(HelixError):
 
 class GlobalError(HelixError):
     """No request can succeed until an operator acts (401, 403, unknown model, quota): stop at once."""
+
+
+class UnavailableError(HelixError):
+    """A service cannot be used for now, through no fault of the work: what is pending is left for later.
+
+    `retry_in` is seconds from now after which it may go on by itself, None where a person has to decide.
+    """
+
+    def __init__(self, code: str, message: str, retry_in: float | None) -> None:
+        super().__init__(code, message)
+        self.retry_in = retry_in
 
 
 class FileRejectedError(HelixError):

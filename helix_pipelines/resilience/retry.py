@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
@@ -11,7 +12,7 @@ from typing import TypeVar
 
 import tenacity
 
-from helix_pipelines.resilience.errors import HelixError, LimitedError, TransientError
+from helix_pipelines.resilience.errors import LimitedError, TransientError
 
 BACKOFF_BASE = 0.5
 """Seconds: the first wait is drawn from 0..0.5, the next from 0..1, and so on (full jitter: AWS Architecture Blog,
@@ -22,8 +23,34 @@ MAX_TRIES = 5
 """Tries that may fail for a transient reason; a service that fails five times in a row is the breaker's business."""
 MAX_LIMITED = 20
 """Refusals for being too fast after which a call gives up although its deadline has not come."""
+RETRY_SHARE = 0.1
+"""Retries that a process may add to its requests, or a service that fails half of them gets twice as many
+(Google, "Site Reliability Engineering", chapter 21)."""
+RETRIES_AT_ONCE = 10
+"""Retries that are free of that share, so that a short run may have some."""
 
 T = TypeVar("T")
+
+
+class RetryBudget:
+    """How many retries a process may still make, for all its threads."""
+
+    def __init__(self) -> None:
+        self._left = float(RETRIES_AT_ONCE)
+        self._turn = threading.Lock()
+
+    def record_request(self) -> None:
+        """A first try earns its share of a retry."""
+        with self._turn:
+            self._left = min(self._left + RETRY_SHARE, float(RETRIES_AT_ONCE))
+
+    def take(self) -> bool:
+        """Use up one retry; False where none is left."""
+        with self._turn:
+            if self._left < 1:
+                return False
+            self._left -= 1
+            return True
 
 
 def call_with_retry(
@@ -32,29 +59,22 @@ def call_with_retry(
     deadline: float,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
-    on_retry: Callable[[HelixError, float], object] | None = None,
+    budget: RetryBudget | None = None,
 ) -> T:
     """Return what `call` returns, repeating it after transient errors and after a service asked for patience.
 
-    `deadline` is a moment on `clock`: no wait reaches beyond it. `on_retry(error, wait)` is told before each wait of
-    `wait` seconds. A LimitedError is waited out for as long as the service says and is not one of the `MAX_TRIES`.
+    `deadline` is a moment on `clock`: no wait reaches beyond it. A LimitedError is no fault and not one of the `MAX_TRIES`: it is
+    repeated at once, as the gate makes everybody wait for as long as the service says. Each other retry has to be paid for from
+    `budget`, where there is one.
 
-    Raises the last TransientError or LimitedError when tries or time are used up; every other error at once.
+    Raises the last TransientError or LimitedError when tries, time or budget are used up; every other error at once.
     """
-    patience = _Patience(deadline, clock)
-
-    def announce(state: tenacity.RetryCallState) -> None:
-        if on_retry is not None and state.outcome is not None:
-            error = state.outcome.exception()
-            if isinstance(error, HelixError):
-                on_retry(error, state.upcoming_sleep)
-
+    patience = _Patience(deadline, clock, budget)
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type((TransientError, LimitedError)),
         wait=patience.wait,
         stop=patience.is_used_up,
         sleep=sleep,
-        before_sleep=announce,
         reraise=True,
     )
     return retrying(call)
@@ -63,25 +83,28 @@ def call_with_retry(
 class _Patience:
     """The waits of one call, counted by kind."""
 
-    def __init__(self, deadline: float, clock: Callable[[], float]) -> None:
+    def __init__(self, deadline: float, clock: Callable[[], float], budget: RetryBudget | None) -> None:
         self._deadline = deadline
         self._clock = clock
+        self._budget = budget
         self._transient = 0
         self._limited = 0
 
     def wait(self, state: tenacity.RetryCallState) -> float:
         """Count the failure and return the seconds to wait; tenacity asks once a failure, before `is_used_up`."""
-        error = state.outcome.exception() if state.outcome is not None else None
-        if isinstance(error, LimitedError):
+        if state.outcome is not None and isinstance(state.outcome.exception(), LimitedError):
             self._limited += 1
-            return error.retry_after if error.retry_after is not None else full_jitter(self._limited)
+            return 0.0
         self._transient += 1
         return full_jitter(self._transient)
 
     def is_used_up(self, state: tenacity.RetryCallState) -> bool:
         if self._transient >= MAX_TRIES or self._limited >= MAX_LIMITED:
             return True
-        return self._clock() + state.upcoming_sleep >= self._deadline
+        if self._clock() + state.upcoming_sleep >= self._deadline:
+            return True
+        is_fault = state.outcome is not None and isinstance(state.outcome.exception(), TransientError)
+        return is_fault and self._budget is not None and not self._budget.take()
 
 
 def full_jitter(failures: int) -> float:

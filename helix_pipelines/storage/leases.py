@@ -81,7 +81,9 @@ def phase(database: Database, partition_key: str, run_id: str, name: str) -> Ite
     else:
         with database.transaction() as connection:
             connection.execute(
-                "UPDATE helix.phase_run SET state = 'done', finished_at = clock_timestamp() WHERE id = %s", [attempt]
+                "UPDATE helix.phase_run SET state = 'done', finished_at = clock_timestamp()"
+                " WHERE id = %s AND state = 'running'",
+                [attempt],
             )
     finally:
         stop.set()

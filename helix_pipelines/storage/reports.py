@@ -71,6 +71,16 @@ def batch_status(connection: psycopg.Connection, batch: str) -> Report | None:
     }
 
 
+def due_in(connection: psycopg.Connection, batch: str) -> float:
+    """Seconds until a deferred batch may go on; 0 where it may now, or does not wait any more."""
+    row = connection.execute(
+        "SELECT extract(epoch FROM retry_at - clock_timestamp())::float8 FROM helix.import_batch"
+        " WHERE partition_key = %s AND state = 'deferred'",
+        [batch],
+    ).fetchone()
+    return max(0.0, row[0] or 0.0) if row else 0.0
+
+
 def import_status(connection: psycopg.Connection, import_id: int) -> Report | None:
     """One file of a batch with its counters; None where there is no such import."""
     files = _files(connection, import_id=import_id)

@@ -14,6 +14,8 @@ DECLARATION = "DESTRUCTIVE"
 """Name of the constant by which a revision declares, with the reason, that its upgrade destroys data."""
 
 COMMENTS_AND_TEXTS = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
+FUNCTION_BODIES = re.compile(r"(\bCREATE\s+(?:OR\s+REPLACE\s+)?FUNCTION\b[^;$]*)\$\$.*?\$\$", re.DOTALL | re.IGNORECASE)
+"""What a function does, it does when it is called and not in the upgrade."""
 DESTRUCTIVE_SQL = {
     "DROP TABLE": re.compile(r"\bDROP\s+TABLE\b", re.IGNORECASE),
     "DROP SCHEMA": re.compile(r"\bDROP\s+SCHEMA\b", re.IGNORECASE),
@@ -106,5 +108,5 @@ def _destructive_calls(of: list[ast.stmt]) -> Iterator[str]:
 
 
 def _destructive_sql(text: str) -> Iterator[str]:
-    bare = COMMENTS_AND_TEXTS.sub("''", text)
+    bare = FUNCTION_BODIES.sub(r"\1''", COMMENTS_AND_TEXTS.sub("''", text))
     yield from (name for name, pattern in DESTRUCTIVE_SQL.items() if pattern.search(bare))

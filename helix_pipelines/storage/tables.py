@@ -14,6 +14,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Computed,
+    Date,
     DateTime,
     Double,
     ForeignKey,
@@ -118,6 +119,8 @@ import_batch = Table(
     _time("launched_at"),
     _time("started_at"),
     _time("finished_at"),
+    _time("retry_at"),
+    Column("gate_key", LargeBinary),
     UniqueConstraint("position", deferrable=True, initially="DEFERRED"),
     CheckConstraint("(state = 'queued') = (position IS NOT NULL)", name="position"),
     Index("ix_import_batch_state", "state"),
@@ -339,6 +342,13 @@ llm_response = Table(
     comment="Answers of language models over pairs, never asked twice.",
 )
 
+EAGER_VACUUM = {
+    "autovacuum_vacuum_threshold": "50",
+    "autovacuum_vacuum_scale_factor": "0",
+    "autovacuum_vacuum_cost_delay": "0",
+}
+"""For a few rows that are written thousands of times a minute: their dead versions must not wait for the usual share."""
+
 gate = Table(
     "gate",
     metadata,
@@ -356,7 +366,34 @@ gate = Table(
     Column("failures", Integer, nullable=False, server_default="0"),
     _time("retry_at"),
     Column("message", Text),
-    postgresql_with={"fillfactor": "10"},
+    # What the settings say; `chosen_*` is an operator's word and wins, `told_*` is the service's own and caps both.
+    Column("period_seconds", Double, CheckConstraint("period_seconds > 0", name="period_seconds"), nullable=False,
+           server_default="60"),
+    Column("tokens_per_day", BigInteger),
+    Column("failure_threshold", Integer, nullable=False, server_default="5"),
+    Column("probe_cap_seconds", Double, nullable=False, server_default="60"),
+    Column("chosen_requests_per_minute", Double),
+    Column("chosen_tokens_per_minute", Double),
+    Column("chosen_max_concurrency", Integer),
+    Column("told_requests", Double),
+    Column("told_tokens", Double),
+    # Searches have arrival times of their own.
+    _time("reserve_requests_tat"),
+    _time("reserve_tokens_tat"),
+    _time("interactive_at"),
+    _time("interactive_since"),
+    Column("largest_tokens", Integer, nullable=False, server_default="0"),
+    _time("largest_at"),
+    Column("token_ratio", Double, nullable=False, server_default="1"),
+    _time("failed_at"),
+    Column("probe_wait", Double, nullable=False, server_default="0"),
+    _time("opened_at"),
+    Column("shut_code", Text),
+    Column("shut_scope", Text),
+    _time("shut_at"),
+    Column("day", Date),
+    Column("day_tokens", BigInteger, nullable=False, server_default="0"),
+    postgresql_with={"fillfactor": "10", **EAGER_VACUUM},
     comment="Shared rate limit and breaker of one upstream key.",
 )  # fmt: skip
 
@@ -368,7 +405,12 @@ gate_lease = Table(
     Column("class", Text, CheckConstraint("class IN ('interactive', 'bulk')", name="class"), nullable=False),
     Column("breaker_generation", BigInteger, nullable=False),
     _time("expires_at", nullable=False),
+    _time("starts_at", default=True),
+    Column("is_probe", Boolean, nullable=False, server_default="false"),
+    Column("estimated_tokens", Integer, nullable=False, server_default="0"),
+    Column("charged_tokens", Integer, nullable=False, server_default="0"),
     Index("ix_gate_lease_key_hash", "key_hash"),
+    postgresql_with=EAGER_VACUUM,
     comment="Requests in flight at an upstream key; a dead holder's lease lapses.",
 )
 
@@ -422,7 +464,7 @@ phase_run = Table(
     Column("run_id", Text, nullable=False),
     _time("started_at", default=True),
     _time("finished_at"),
-    Column("state", Text, CheckConstraint("state IN ('running', 'done', 'failed')", name="state"), nullable=False,
+    Column("state", Text, CheckConstraint("state IN ('running', 'done', 'failed', 'deferred')", name="state"), nullable=False,
            server_default="running"),
     Column("error_code", Text),
     Column("error", Text),

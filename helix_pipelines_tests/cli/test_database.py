@@ -5,6 +5,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from helix_pipelines.storage.migrations import HEAD
 from helix_pipelines.storage.schema import current_revision
 from helix_pipelines_tests.cli.conftest import RunHelix
 
@@ -19,7 +20,7 @@ def test_the_schema_goes_down_after_a_backup_and_up_again(
 ) -> None:
     down = helix_on_database("db", "downgrade", "base", "--yes", "--json")
     assert down.code == 0
-    assert down.document["before"] == "0001"
+    assert down.document["before"] == HEAD
     backup = Path(down.document["backup"])
     assert backup.parent == tmp_path / "home" / "backups"
     assert backup.stat().st_size > 0
@@ -27,8 +28,8 @@ def test_the_schema_goes_down_after_a_backup_and_up_again(
 
     up = helix_on_database("db", "upgrade", "--json")
     assert up.code == 0
-    assert up.document == {"before": None, "revision": "0001", "backup": None}
-    assert revision(database_url) == "0001"
+    assert up.document == {"before": None, "revision": HEAD, "backup": None}
+    assert revision(database_url) == HEAD
 
 
 def test_an_upgrade_with_nothing_to_do_takes_no_backup(
@@ -44,7 +45,7 @@ def test_a_downgrade_asks_first(
     monkeypatch.setattr("builtins.input", lambda *_: "n")
     ended = helix_on_database("db", "downgrade", "base")
     assert ended.code != 0
-    assert revision(database_url) == "0001"
+    assert revision(database_url) == HEAD
 
 
 def test_an_unknown_revision_is_wrong_use(helix_on_database: RunHelix, connection: psycopg.Connection) -> None:

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from helix_pipelines.storage import reports
+from helix_pipelines.storage.migrations import HEAD
 from helix_pipelines_tests.cli.conftest import RunHelix
 from helix_pipelines_tests.fakes.embedding_service import FakeEmbeddingService, running_fake
 from helix_pipelines_tests.stages import Stages
@@ -140,6 +141,6 @@ def test_a_schema_of_another_version_is_refused(helix_on_database: RunHelix, con
     try:
         ended = helix_on_database("status", "--json")
     finally:
-        connection.execute("UPDATE helix.alembic_version SET version_num = '0001'")
+        connection.execute("UPDATE helix.alembic_version SET version_num = %s", [HEAD])
     assert ended.code == 1
     assert ended.document["error"]["code"] == "SCHEMA_TOO_NEW"

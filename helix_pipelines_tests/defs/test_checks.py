@@ -111,7 +111,7 @@ def test_a_service_that_decides_on_its_dimensions_is_asked_for_them_once(
     monkeypatch.delenv("HELIX_EMBEDDING_DIMENSIONS")
     database = Database(deployment.url)
     for _ in range(2):
-        with EmbeddingResource().service() as service:
+        with EmbeddingResource().service(database) as service:
             assert service.generation(database).dimensions == DIMENSIONS
     database.close()
     assert deployment.service.counters().requests == 1

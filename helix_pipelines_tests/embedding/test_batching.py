@@ -45,22 +45,31 @@ def test_a_text_above_the_token_cap_travels_alone() -> None:
 
 
 def test_without_limits_a_request_starts_with_two_hundred_texts() -> None:
-    assert BatchSizer().texts == 200
+    assert BatchSizer(deadline=120).texts == 200
 
 
 def test_a_request_starts_no_larger_than_the_service_allows() -> None:
-    assert BatchSizer(cap=96).texts == 96
+    assert BatchSizer(deadline=120, cap=96).texts == 96
 
 
 def test_both_limits_together_bound_the_tokens_of_a_request() -> None:
-    sizer = BatchSizer(requests_per_minute=60, tokens_per_minute=60_000, tokens_per_text=30)
+    sizer = BatchSizer(deadline=120, requests_per_minute=60, tokens_per_minute=60_000)
 
     assert sizer.max_tokens == 1200
-    assert sizer.texts == 40
+
+
+def test_a_limit_of_tokens_alone_keeps_requests_small_beside_it() -> None:
+    assert BatchSizer(deadline=120, tokens_per_minute=100_000).max_tokens == 700
+
+
+def test_what_failed_again_and_again_is_sent_alone_in_the_end() -> None:
+    sizer = BatchSizer(deadline=120)
+
+    assert [sizer.after(attempts) for attempts in range(6)] == [200, 50, 12, 3, 1, 1]
 
 
 def test_a_refused_size_is_halved_down_to_ten() -> None:
-    sizer = BatchSizer()
+    sizer = BatchSizer(deadline=120)
     sizes = []
     for _ in range(6):
         sizer.record_too_large()
@@ -70,27 +79,27 @@ def test_a_refused_size_is_halved_down_to_ten() -> None:
 
 
 def test_a_service_that_takes_fewer_than_ten_is_not_sent_ten() -> None:
-    sizer = BatchSizer(cap=4)
+    sizer = BatchSizer(deadline=120, cap=4)
     sizer.record_too_large()
 
     assert sizer.texts == 4
 
 
 def test_three_quick_successes_grow_the_request_by_half_up_to_its_cap() -> None:
-    sizer = BatchSizer(cap=140)
+    sizer = BatchSizer(deadline=120, cap=140)
     sizer.record_too_large()
     sizes = []
     for _ in range(9):
-        sizer.record_success(seconds=1, deadline=120)
+        sizer.record_success(seconds=1)
         sizes.append(sizer.texts)
 
     assert sizes == [70, 70, 105, 105, 105, 140, 140, 140, 140]
 
 
 def test_a_slow_success_starts_the_count_again() -> None:
-    sizer = BatchSizer()
+    sizer = BatchSizer(deadline=120)
     sizer.record_too_large()
     for seconds in (1, 1, 60, 1, 1):
-        sizer.record_success(seconds, deadline=120)
+        sizer.record_success(seconds)
 
     assert sizer.texts == 100

@@ -25,6 +25,7 @@ from helix_pipelines.resilience.errors import (
     ItemError,
     LimitedError,
     SetupError,
+    TooLargeError,
     TransientError,
 )
 from helix_pipelines.settings import Secret
@@ -297,7 +298,7 @@ def refusal(code: Any = None, kind: Any = None, param: Any = None) -> bytes:
         (405, b'{"error": "nope"}', GlobalError, "EMBEDDING_ENDPOINT_UNKNOWN"),
         (408, b"", TransientError, "EMBEDDING_SERVICE_FAILED"),
         (409, b"", TransientError, "EMBEDDING_SERVICE_FAILED"),
-        (413, b"<html>too large</html>", ItemError, "PAYLOAD_TOO_LARGE"),
+        (413, b"<html>too large</html>", TooLargeError, "PAYLOAD_TOO_LARGE"),
         (422, b'{"detail": [{"loc": ["body", "input", 3], "input": "x"}]}', ItemError, "EMBEDDING_TEXT_REFUSED"),
         (422, b'{"detail": [{"loc": ["body", "dimensions"]}]}', GlobalError, "EMBEDDING_DIMENSIONS_REFUSED"),
         (425, b"", TransientError, "EMBEDDING_SERVICE_FAILED"),

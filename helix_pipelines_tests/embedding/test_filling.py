@@ -86,6 +86,10 @@ def test_the_old_answer_is_served_until_the_new_vector_is_stored(stages: Stages,
     assert not failure.value.recoverable
     assert stages.served() == [("Who?", "She.")]
     service.reset()
+    with pytest.raises(PhaseError, match="helix breaker reset"):
+        stages.embed(key)
+    assert service.counters().requests == 0, "the gate is shut until somebody acts"
+    stages.open_gate()
     stages.finish(key)
     assert stages.served() == [("Who?", "They.")]
 
@@ -95,7 +99,7 @@ def test_a_kill_between_requests_resends_nothing_that_was_stored(
 ) -> None:
     key = stages.begin(stages.write(questions(1000, "Killed.")))
     stages.decide(key)
-    store = filling._Filling.store
+    store = filling._Filling._store
 
     def dying(self: filling._Filling, outcomes: Sequence[filling.Arrived]) -> None:
         store(self, outcomes)
@@ -103,7 +107,7 @@ def test_a_kill_between_requests_resends_nothing_that_was_stored(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(filling._Filling, "store", dying)
+        patch.setattr(filling._Filling, "_store", dying)
         with pytest.raises(KeyboardInterrupt):
             stages.embed(key)
     stages.finish(key, "another-run")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from email.utils import formatdate
 
 import httpx
@@ -11,6 +12,8 @@ from helix_pipelines.resilience.retry import (
     BACKOFF_CAP,
     MAX_LIMITED,
     MAX_TRIES,
+    RETRIES_AT_ONCE,
+    RetryBudget,
     call_with_retry,
     full_jitter,
     retry_after,
@@ -48,13 +51,8 @@ class Script:
         return "done"
 
 
-def run(
-    call: Callable[[], str],
-    time: Time,
-    seconds: float = 1000,
-    on_retry: Callable[[HelixError, float], None] | None = None,
-) -> str:
-    return call_with_retry(call, deadline=time.now + seconds, sleep=time.sleep, clock=time.clock, on_retry=on_retry)
+def run(call: Callable[[], str], time: Time, seconds: float = 1000, budget: RetryBudget | None = None) -> str:
+    return call_with_retry(call, deadline=time.now + seconds, sleep=time.sleep, clock=time.clock, budget=budget)
 
 
 def transient() -> TransientError:
@@ -91,12 +89,12 @@ def test_what_repeating_cannot_mend_is_raised_at_once(error: HelixError) -> None
     assert time.sleeps == []
 
 
-def test_patience_is_as_long_as_the_service_says_and_is_no_try() -> None:
+def test_a_service_that_asks_for_patience_is_asked_again_through_the_gate_and_that_is_no_try() -> None:
     time = Time()
     call = Script(*(limited(3) for _ in range(10)), *(transient() for _ in range(MAX_TRIES - 1)))
 
     assert run(call, time) == "done"
-    assert time.sleeps[:10] == [3] * 10
+    assert time.sleeps[:10] == [0] * 10
 
 
 def test_a_service_that_never_stops_limiting_is_given_up() -> None:
@@ -107,29 +105,32 @@ def test_a_service_that_never_stops_limiting_is_given_up() -> None:
     assert call.calls == MAX_LIMITED
 
 
-def test_a_limit_without_a_time_is_waited_out_with_growing_jitter() -> None:
-    time = Time()
-
-    assert run(Script(limited(None), limited(None)), time) == "done"
-    assert time.sleeps[0] <= 0.5
-    assert time.sleeps[1] <= 1.0
-
-
 def test_no_wait_reaches_beyond_the_deadline() -> None:
-    time, call = Time(), Script(limited(60))
+    time, call = Time(), Script(transient())
 
-    with pytest.raises(LimitedError):
-        run(call, time, seconds=30)
+    with pytest.raises(TransientError):
+        run(call, time, seconds=0)
     assert time.sleeps == []
 
 
-def test_each_retry_is_announced_with_its_wait() -> None:
-    time = Time()
-    heard: list[tuple[str, float]] = []
+def test_retries_of_a_process_are_a_tenth_of_its_requests_and_ten() -> None:
+    time, budget = Time(), RetryBudget()
+    tries = 0
+    for _ in range(200):
+        budget.record_request()
+        call = Script(transient())
+        with suppress(TransientError):
+            run(call, time, budget=budget)
+        tries += call.calls
 
-    run(Script(limited(2), limited(4)), time, on_retry=lambda error, wait: heard.append((error.code, wait)))
+    assert 200 + 20 <= tries <= 200 + 20 + RETRIES_AT_ONCE
 
-    assert heard == [("LIMITED", 2), ("LIMITED", 4)]
+
+def test_being_limited_costs_nothing_of_the_retry_budget() -> None:
+    time, budget = Time(), RetryBudget()
+    for _ in range(5):
+        assert run(Script(*(limited(1) for _ in range(10))), time, budget=budget) == "done"
+    assert budget.take()
 
 
 def test_a_drawn_wait_never_exceeds_the_cap() -> None:

@@ -11,26 +11,28 @@ import sqlalchemy as sa
 
 from helix_pipelines.storage import migration_checks, migrations, revisions, schema, tables
 from helix_pipelines.storage.migration_checks import Finding, check, scratch_database
+from helix_pipelines.storage.migrations import HEAD
 from helix_pipelines.storage.revisions import Revision
 
-HEADER = "from alembic import op\nrevision = '0002'\ndown_revision = '0001'\n"
+NEXT = "9999"
+HEADER = f"from alembic import op\nrevision = '{NEXT}'\ndown_revision = '{HEAD}'\n"
 BACK = "def downgrade():\n    op.execute('SELECT 1')\n"
 
 
 @pytest.fixture
 def second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Gives the product a second revision of the given text; its file is returned."""
+    """Gives the product one more revision of the given text; its file is returned."""
 
     def add(text: str) -> Path:
         scripts = tmp_path / "migrations"
         original = Path(migrations.__file__).parent
         shutil.copytree(original, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-        path = scripts / "versions" / "0002_second.py"
+        path = scripts / "versions" / "9999_second.py"
         path.write_text(HEADER + text)
         known = revisions.revisions(scripts / "versions")
         monkeypatch.setattr(schema, "SCRIPTS", str(scripts))
         monkeypatch.setattr(migration_checks, "revisions", lambda: known)
-        monkeypatch.setattr(migration_checks, "HEAD", "0002")
+        monkeypatch.setattr(migration_checks, "HEAD", NEXT)
         return path
 
     return add
@@ -69,11 +71,11 @@ def test_the_revisions_of_this_release_are_sound(migrated_url: str, scratch_name
 
 
 def test_without_a_server_the_texts_are_checked() -> None:
-    assert [finding.check.partition("[")[0] for finding in check(None)] == [
+    assert {finding.check.partition("[")[0] for finding in check(None)} == {
         "head_is_newest",
         "destruction_is_declared",
         "goes_back",
-    ]
+    }
 
 
 @pytest.mark.parametrize(
@@ -92,12 +94,12 @@ def test_without_a_server_the_texts_are_checked() -> None:
 )
 def test_what_destroys_data_has_to_be_declared(second: Callable[[str], Path], upgrade: str, step: str) -> None:
     second(f"def upgrade():\n    {upgrade}\n{BACK}")
-    assert failed(check(None))["destruction_is_declared[0002_second]"].startswith(f"{step} without DESTRUCTIVE")
+    assert failed(check(None))["destruction_is_declared[9999_second]"].startswith(f"{step} without DESTRUCTIVE")
 
 
 def test_a_declared_destruction_passes_with_its_reason(second: Callable[[str], Path]) -> None:
     second(f"DESTRUCTIVE = 'nobody reads it'\ndef upgrade():\n    op.drop_table('source')\n{BACK}")
-    found = next(finding for finding in check(None) if finding.check == "destruction_is_declared[0002_second]")
+    found = next(finding for finding in check(None) if finding.check == "destruction_is_declared[9999_second]")
     assert found == Finding(found.check, ok=True, detail="DROP TABLE: nobody reads it")
 
 
@@ -110,6 +112,12 @@ def test_sql_files_of_a_revision_are_read_and_comments_and_texts_are_not(second:
         "ALTER TABLE helix.source DROP CONSTRAINT x;\nALTER TABLE helix.source ALTER COLUMN name DROP NOT NULL;\n"
     )
     assert Revision(path).destructive_steps() == []
+    script.write_text(
+        "CREATE FUNCTION helix.f() RETURNS void LANGUAGE sql AS $$\nSELECT 1;\nDELETE FROM helix.source\n$$;"
+    )
+    assert Revision(path).destructive_steps() == [], "a function does nothing before it is called"
+    script.write_text("DO $$ BEGIN PERFORM 1; DELETE FROM helix.source; END $$")
+    assert Revision(path).destructive_steps() == ["DELETE"]
     script.write_text("DROP TABLE helix.source;")
     assert Revision(path).destructive_steps() == ["DROP TABLE"]
 
@@ -119,18 +127,18 @@ def test_sql_files_of_a_revision_are_read_and_comments_and_texts_are_not(second:
 )
 def test_a_missing_way_back_is_found(second: Callable[[str], Path], way_back: str) -> None:
     second(f"def upgrade():\n    pass\n{way_back}")
-    assert list(failed(check(None))) == ["goes_back[0002_second]"]
+    assert list(failed(check(None))) == ["goes_back[9999_second]"]
 
 
 def test_a_head_that_was_not_raised_is_found(second: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     second(f"def upgrade():\n    pass\n{BACK}")
-    monkeypatch.setattr(migration_checks, "HEAD", "0001")
-    assert "The newest revision is 0002" in failed(check(None))["head_is_newest"]
+    monkeypatch.setattr(migration_checks, "HEAD", HEAD)
+    assert "The newest revision is 9999" in failed(check(None))["head_is_newest"]
 
 
 def test_two_heads_are_found(second: Callable[[str], Path]) -> None:
     path = second(f"def upgrade():\n    pass\n{BACK}")
-    path.write_text(path.read_text().replace("down_revision = '0001'", "down_revision = None"))
+    path.write_text(path.read_text().replace(f"down_revision = '{HEAD}'", "down_revision = None"))
     assert "not one line" in failed(check(None))["one_line"]
 
 
@@ -139,7 +147,7 @@ def test_a_downgrade_that_leaves_something_is_found(
 ) -> None:
     second(f"def upgrade():\n    op.execute('CREATE TABLE helix.left (id int)')\n{BACK}")
     problem = failed(check(make_database()))["up_down_up"]
-    assert problem.startswith("0002_second: the downgrade does not restore what was before: left over column left.id")
+    assert problem.startswith("9999_second: the downgrade does not restore what was before: left over column left.id")
 
 
 def test_a_revision_that_does_not_run_is_a_finding(

@@ -19,8 +19,8 @@ WITH wanted AS (
         run_id = %(run_id)s
     FROM wanted w
     WHERE e.generation_id = %(generation)s AND e.text_hash = w.text_hash
-    RETURNING e.text_hash, e.import_job_id
+    RETURNING e.text_hash, e.import_job_id, e.attempts
 )
-SELECT DISTINCT ON (c.text_hash) c.text_hash, t.body, c.import_job_id
+SELECT DISTINCT ON (c.text_hash) c.text_hash, t.body, c.import_job_id, c.attempts
 FROM claimed c
 JOIN helix.passage t ON t.text_hash = c.text_hash AND t.recipe = %(recipe)s

@@ -7,6 +7,7 @@ SET lease_token = %(token)s,
     state = 'running',
     position = NULL,
     error = NULL,
+    retry_at = NULL,
     started_at = CASE WHEN run_id IS DISTINCT FROM %(run_id)s THEN clock_timestamp() ELSE started_at END,
     finished_at = NULL
 WHERE partition_key = %(key)s

@@ -1,0 +1,41 @@
+"""Gates as an operator sees and changes them; the algorithm is `resilience.gate` and its functions in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from helix_pipelines.storage.queries import load
+
+CHOICES = ("requests_per_minute", "tokens_per_minute", "max_concurrency")
+
+
+def list_gates(connection: psycopg.Connection, key: str | None = None) -> list[dict[str, Any]]:
+    """Every gate, or the one of a key (hex): its limits by origin, and how its breaker stands.
+
+    `state` is closed, open, half_open, or shut where an operator has to act; limits are per minute, None where there is none.
+    """
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(load("gate_list"), {"key": key}).fetchall()
+
+
+def choose_limits(connection: psycopg.Connection, key: str, limits: Mapping[str, float | None]) -> dict[str, Any]:
+    """Set an operator's limits by name (`CHOICES`); None gives the word back to the settings. Returns the gate."""
+    columns = sql.SQL(", ").join(
+        sql.SQL("{} = {}").format(sql.Identifier(f"chosen_{name}"), sql.Placeholder(name)) for name in limits
+    )
+    statement = sql.SQL("UPDATE helix.gate SET {} WHERE encode(key_hash, 'hex') = {}").format(
+        columns, sql.Placeholder("key")
+    )
+    connection.execute(statement, {**limits, "key": key})
+    return list_gates(connection, key)[0]
+
+
+def reset_breaker(connection: psycopg.Connection, key: str) -> dict[str, Any]:
+    """Close a gate's breaker, forget what shut or blocked it, and make its deferred batches due. Returns the gate."""
+    connection.execute(load("gate_reset"), {"key": key})
+    return list_gates(connection, key)[0]
