@@ -41,11 +41,11 @@ class Deployment:
             writer.writerows([f"What is {word} {index}?", f"It is {index}."] for index in range(rows))
         return path
 
-    def begin(self, *paths: Path, state: BatchState = BatchState.LAUNCHED) -> str:
-        """Record a batch of these files; returns its partition key."""
+    def begin(self, *paths: Path, state: BatchState = BatchState.LAUNCHED, **settings: Any) -> str:
+        """Record a batch of these files, with these fields of `BatchSettings`; returns its partition key."""
         files = [FileRequest(str(path), "default", path.name) for path in paths]
         with psycopg.connect(self.url) as connection:
-            return create_batch(connection, paths[0].stem, files, BatchSettings(), state=state)
+            return create_batch(connection, paths[0].stem, files, BatchSettings(**settings), state=state)
 
     def query(self, statement: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Rows of a statement, as dictionaries; what it changes is committed."""

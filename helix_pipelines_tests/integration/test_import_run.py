@@ -164,8 +164,9 @@ def test_another_run_finishes_what_a_killed_one_began(deployment: Deployment, ke
     assert row["decisions"] == ROWS
 
 
-def test_a_run_that_is_asked_to_stop_pauses_its_batch(deployment: Deployment, key: str) -> None:
-    deployment.service.set_faults(latency=3)
+def test_a_run_that_is_asked_to_stop_pauses_its_batch(deployment: Deployment, tmp_path: Path) -> None:
+    key = deployment.begin(deployment.write(tmp_path / "faq.csv", ROWS), max_texts_per_request=1)
+    deployment.service.set_faults(latency=0.5)
     run = start_run(deployment, key)
     deadline = time.monotonic() + 60
     while deployment.service.counters().requests == 0:
