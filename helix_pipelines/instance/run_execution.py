@@ -23,20 +23,20 @@ from dagster._core.storage.local_compute_log_manager import LocalComputeLogManag
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 from dagster._grpc.impl import core_execute_run
 from dagster._utils.interrupts import capture_interrupts
-from dagster_postgres import DagsterPostgresStorage
 
 from helix_pipelines import definitions
 from helix_pipelines.defs.partitions import IMPORT_BATCHES
 from helix_pipelines.instance import services
 from helix_pipelines.instance.dagster_home import URL_VARIABLE
 from helix_pipelines.instance.dagster_runs import STOP
+from helix_pipelines.instance.dagster_storage import PooledPostgresStorage
 from helix_pipelines.instance.run_failures import run_failure
 from helix_pipelines.instance.run_orders import DatabaseOrder, RunOrder, receive
 from helix_pipelines.settings import load_settings
 from helix_pipelines.storage.queue import record_run_end
 from helix_pipelines.storage.states import BatchState
 
-LOADED_AHEAD = (DagsterPostgresStorage, LocalComputeLogManager)
+LOADED_AHEAD = (PooledPostgresStorage, LocalComputeLogManager)
 """What an instance is made of. Dagster would load it once the instance is opened; here it is loaded while the database starts."""
 CODE_FUNCTION = "definitions"
 """In `helix_pipelines/definitions.py`, which `workspace.yaml` names."""
@@ -45,13 +45,6 @@ REPOSITORY = "__repository__"
 PARTITION_TAG = "dagster/partition"
 REPOSITORY_TAG = ".dagster/repository"
 
-STATEMENT_TIMEOUT = 60_000
-"""Milliseconds; no statement of Dagster's storage takes a second."""
-CONNECTION_SECONDS = 1
-"""For how long Dagster's storage keeps a connection. It would open one for each of 180 statements, at 5 ms CPU each. Not longer,
-as it does not look whether the server has been restarted meanwhile, which takes more than a second."""
-MAX_OVERFLOW = 4
-"""Connections of Dagster's storage beyond one, for statements within statements."""
 TERMINATION_POLL = 2.0
 """Seconds between two looks at whether somebody has terminated the run."""
 TERMINATED = frozenset({dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED})
@@ -65,7 +58,6 @@ def obey(orders: IO[bytes]) -> bool:
     os.environ[URL_VARIABLE] = database.dagster_url
     # The database is held from before Dagster's first event until after its last one.
     with services.database(load_settings()) as url, dg.DagsterInstance.get() as instance:
-        instance.optimize_for_webserver(STATEMENT_TIMEOUT, CONNECTION_SECONDS, MAX_OVERFLOW)
         order = receive(orders, RunOrder)
         return order is None or run_batch(instance, url, order)
 

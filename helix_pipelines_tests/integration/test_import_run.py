@@ -11,9 +11,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster import DagsterRunStatus, ReexecutionOptions
+from dagster_postgres import PostgresRunStorage
+from sqlalchemy import text
 
 from helix_pipelines.defs.jobs import IMPORT_JOB
 from helix_pipelines.instance.dagster_runs import RunHandle, RunStarter
+from helix_pipelines.instance.dagster_storage import KEPT_SECONDS
 from helix_pipelines.instance.run_execution import create_run, execute, job_pointer, tell_batch
 from helix_pipelines.instance.run_failures import run_failure
 from helix_pipelines_tests.deployment import Deployment
@@ -178,3 +181,17 @@ def test_a_run_that_is_asked_to_stop_pauses_its_batch(deployment: Deployment, tm
         record = instance.get_run_by_id(run.run_id)
         assert record is not None
         assert record.status is DagsterRunStatus.CANCELED
+
+
+def test_dagster_uses_a_connection_again_and_survives_its_loss(
+    deployment: Deployment, instance: dg.DagsterInstance
+) -> None:
+    assert isinstance(instance.run_storage, PostgresRunStorage)
+    backends = []
+    for _ in range(2):
+        with instance.run_storage.connect() as connection:
+            backends.append(connection.execute(text("SELECT pg_backend_pid()")).scalar())
+    assert backends[0] == backends[1]
+    deployment.query("SELECT pg_terminate_backend(%s)", [backends[0]])
+    time.sleep(KEPT_SECONDS)
+    assert instance.get_runs_count() == 0
