@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -35,19 +36,27 @@ def shared_postgres(folder: Path) -> SharedService[str]:
 
 
 class Databases:
-    """Databases in one server, as copies of templates that the first process makes. They are named by their URLs."""
+    """Databases in one server, as copies of templates that whoever needs one first makes. They are named by their URLs."""
 
     def __init__(self, server_url: str) -> None:
         self._server_url = server_url
-        self._make_templates()
+        self._known: set[str] = set()
 
     def empty(self) -> str:
         """One with nothing in it but the extension `vector`."""
+        self._provide(EMPTY, "template0", _add_vector)
         return self._copy(EMPTY)
 
     def migrated(self) -> str:
         """One that has the newest schema too."""
+        self._provide_schema()
         return self._copy(MIGRATED)
+
+    def prepared(self, name: str, prepare: Callable[[str], None]) -> str:
+        """One with the newest schema and what `prepare` puts into it, which is called once in a test run for each `name`."""
+        self._provide_schema()
+        self._provide(name, MIGRATED, prepare)
+        return self._copy(name)
 
     def drop(self, url: str) -> None:
         """Drop a database, whoever is connected to it."""
@@ -61,23 +70,29 @@ class Databases:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy".encode())
         return self._url(name)
 
-    def _make_templates(self) -> None:
-        """A template gets its name once it is complete: a process that is killed here leaves none."""
+    def _provide_schema(self) -> None:
+        self._provide(EMPTY, "template0", _add_vector)
+        self._provide(MIGRATED, EMPTY, ensure_schema)
+
+    def _provide(self, template: str, origin: str, prepare: Callable[[str], None]) -> None:
+        """Make a template where there is none. It gets its name once it is complete: whoever is killed here leaves none."""
+        if template in self._known:
+            return
         with self._connect() as connection:
             connection.execute("SELECT pg_advisory_lock(%s)", [TEMPLATE_LOCK])
-            known = {name for (name,) in connection.execute("SELECT datname::text FROM pg_database")}
-            for name, origin in ((EMPTY, "template0"), (MIGRATED, EMPTY)):
-                if name in known:
-                    continue
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [template]).fetchone():
                 draft = self._copy(origin)
-                with psycopg.connect(draft, autocommit=True) as made:
-                    made.execute("CREATE EXTENSION IF NOT EXISTS vector")
-                if name == MIGRATED:
-                    ensure_schema(draft)
-                connection.execute(f"ALTER DATABASE {draft.rpartition('/')[2]} RENAME TO {name}".encode())
+                prepare(draft)
+                connection.execute(f"ALTER DATABASE {draft.rpartition('/')[2]} RENAME TO {template}".encode())
+        self._known.add(template)
 
     def _connect(self) -> psycopg.Connection:
         return psycopg.connect(self._server_url, autocommit=True)
 
     def _url(self, name: str) -> str:
         return f"{self._server_url.rpartition('/')[0]}/{name}"
+
+
+def _add_vector(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION vector")
