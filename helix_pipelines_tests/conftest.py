@@ -14,7 +14,6 @@ from helix_pipelines_tests.databases import Databases, shared_postgres
 from helix_pipelines_tests.fakes.embedding_service import FakeEmbeddingService, running_fake
 from helix_pipelines_tests.stages import DIMENSIONS, Stages
 
-
 LONGEST_FIRST = (
     "integration/",
     "instance/test_supervisor.py",
