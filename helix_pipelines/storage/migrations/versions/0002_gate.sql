@@ -89,10 +89,14 @@ END $$;
 -- Ask for the right to send one request. `verdict`: granted (wait, then send), or why not, with the seconds after which to ask
 -- again: busy (all places taken), late (the turn comes after max_wait), blocked (the service asked for patience), open (it does
 -- not answer), spent (the day's tokens are used up), shut (an operator has to act; code and message say what to do).
+--
+-- Here and in `gate_release` leases are found by plain index scans: only these mark the entries of ended leases as dead, which
+-- the next one then skips. By bitmap scans a pair of questions took 1.2 ms after a vacuum and 4.1 ms just before the next one, 28,000
+-- leases later; so it takes 1 ms always.
 CREATE FUNCTION helix.gate_acquire(
     p_key bytea, p_class text, p_tokens integer, p_ttl double precision, p_max_wait double precision, p_scope text,
     OUT verdict text, OUT wait double precision, OUT lease uuid, OUT is_probe boolean, OUT code text, OUT message text
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql SET enable_bitmapscan = off AS $$
 DECLARE
     second constant interval := interval '1 second';
     burst constant double precision := 0.5;
@@ -233,12 +237,14 @@ BEGIN
     WHERE key_hash = p_key;
 END $$;
 
--- Whether a grant still holds after its wait: the lease lives, the breaker is as it was, nobody has blocked or shut the gate.
-CREATE FUNCTION helix.gate_check(p_key bytea, p_lease uuid) RETURNS boolean LANGUAGE sql STABLE AS $$
+-- Whether a grant still holds after its wait: the lease lives, the breaker is as it was, nobody has blocked the gate or shut it
+-- for what is asked.
+CREATE FUNCTION helix.gate_check(p_key bytea, p_lease uuid, p_scope text) RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT EXISTS (
         SELECT FROM helix.gate_lease l JOIN helix.gate g USING (key_hash)
         WHERE l.id = p_lease AND g.key_hash = p_key AND l.expires_at > helix.gate_clock()
-          AND l.breaker_generation = g.breaker_generation AND g.shut_code IS NULL
+          AND l.breaker_generation = g.breaker_generation
+          AND (g.shut_code IS NULL OR g.shut_scope IS DISTINCT FROM p_scope)
           AND coalesce(g.blocked_until <= helix.gate_clock(), true))
 $$;
 
@@ -250,7 +256,7 @@ CREATE FUNCTION helix.gate_release(
     p_limit_requests double precision, p_remaining_requests double precision,
     p_limit_tokens double precision, p_remaining_tokens double precision,
     p_code text, p_message text, p_scope text
-) RETURNS void LANGUAGE plpgsql AS $$
+) RETURNS void LANGUAGE plpgsql SET enable_bitmapscan = off AS $$
 DECLARE
     second constant interval := interval '1 second';
     jitter constant interval := interval '0.3 seconds';
