@@ -27,6 +27,7 @@ COMMANDS = {
     "import": "imports",
     "status": "status",
     "search": "search",
+    "quarantine": "quarantine",
     "verify": "verify",
     "breaker": "gates",
     "gate": "gates",

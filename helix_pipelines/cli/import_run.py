@@ -57,21 +57,23 @@ def see_through(
             return
         if ran and state == "deferred":
             deferred_since = deferred_since or monotonic()
-            if monotonic() - deferred_since > patience:
+            if not _wait_until_due(connection, batch, deferred_since + patience):
                 return
-            _wait_until_due(connection, batch)
         own_run = _run(connection, batch, start, display)
         ran = True
 
 
-def _wait_until_due(connection: psycopg.Connection, batch: str) -> None:
-    """Sleep until a deferred batch may go on; an operator who opens the gate ends the wait."""
+def _wait_until_due(connection: psycopg.Connection, batch: str, gives_up: float) -> bool:
+    """Sleep until a deferred batch may go on, which an operator may bring forward; False where that is after `gives_up`."""
     told = False
     while (due_in := reports.due_in(connection, batch)) > 0:
+        if monotonic() + due_in > gives_up:
+            return False
         if not told:
             note(f"Batch {batch} is deferred; the next try is in {due_in:.0f} s, Ctrl-C leaves it for later.")
             told = True
         sleep(min(due_in, DEFERRAL_POLL_SECONDS))
+    return monotonic() < gives_up
 
 
 def _run(connection: psycopg.Connection, batch: str, start: StartRun, display: Display | None) -> str:

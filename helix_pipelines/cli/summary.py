@@ -15,6 +15,8 @@ def batch_text(report: dict[str, Any]) -> str:
     parts = [f"Batch {report['batch']}: {report.get('state') or report['status']}"]
     if report.get("error"):
         parts.append(f"{report['error']['code']}: {report['error']['message']}")
+    if report.get("retry_at"):
+        parts.append(f"It goes on by itself after {report['retry_at']:%Y-%m-%d %H:%M:%S %Z}.")
     if report.get("progress"):
         parts.append(progress_text(report["progress"]))
     parts.append(files_text(report["imports"]))
@@ -62,5 +64,6 @@ def _remarks(files: list[dict[str, Any]]) -> list[str]:
 def _costs(report: dict[str, Any]) -> str:
     api = report["api"]
     seconds = ", ".join(f"{phase} {spent:.1f} s" for phase, spent in report["seconds"].items())
-    usage = f"{api['texts']:,} texts embedded in {api['requests']:,} requests ({api['tokens']:,} tokens)."
+    cost = f", cost {api['cost']:,.4g}" if api["cost"] else ""
+    usage = f"{api['texts']:,} texts embedded in {api['requests']:,} requests ({api['tokens']:,} tokens{cost})."
     return f"{usage} Time: {seconds}." if seconds else usage

@@ -22,10 +22,10 @@ from helix_pipelines.defs.findings import (
     texts_are_embedded,
 )
 from helix_pipelines.defs.partitions import import_batches
-from helix_pipelines.defs.phases import postpone, working_on_batch
-from helix_pipelines.defs.reports import embedding_metadata, file_metadata, waiting
+from helix_pipelines.defs.phases import heed_person, postpone, working_on_batch
+from helix_pipelines.defs.reports import FILES_SHOWN, embedding_metadata, file_metadata, refused_table, waiting
 from helix_pipelines.defs.resources import DatabaseResource, EmbeddingResource, StoreResource
-from helix_pipelines.embedding.filling import embed_batch
+from helix_pipelines.embedding.filling import embed_batch, failed_rows
 from helix_pipelines.enrichment.decisions import decide_batch
 from helix_pipelines.ingestion.intake import take_in
 from helix_pipelines.parsing.staging import parse_batch
@@ -140,7 +140,7 @@ def embeddings(
     context: dg.AssetExecutionContext,
     database: dg.ResourceParam[DatabaseResource],
     embedding: dg.ResourceParam[EmbeddingResource],
-) -> Iterator[Materialized]:
+) -> Iterator[Materialized | dg.AssetCheckResult]:
     """Vectors of the pairs' passages, one a text and generation. A text that has one is not sent again.
 
     A text that the service refuses fails alone. A key or model that it refuses ends the step at once. While the service is away
@@ -151,17 +151,25 @@ def embeddings(
         embedding.service(pool) as service,
         merging_terms(pool),
     ):
+        heed_person(context, pool, service.calls.key)
         report = embed_batch(pool, batch, service)
+        refused = failed_rows(pool, batch, FILES_SHOWN) if report.failed else []
         if report.unavailable is not None:
             postpone(context, pool, batch, report.unavailable, service.calls.key)
+    embedded = texts_are_embedded(report.failed, report.pending, report.texts)
     if report.unavailable is not None:
         context.log_event(
             dg.AssetObservation(context.asset_key, partition=batch.partition_key, metadata=waiting(report))
         )
+        yield embedded  # without a materialization: what comes after is skipped, and the run ends as a success
         return
     yield dg.MaterializeResult(
-        metadata={**embedding_metadata(report), "dagster/column_lineage": catalog.column_lineage(catalog.EMBEDDINGS)},
-        check_results=[texts_are_embedded(report.failed, report.pending, report.texts)],
+        metadata={
+            **embedding_metadata(report),
+            **refused_table(refused),
+            "dagster/column_lineage": catalog.column_lineage(catalog.EMBEDDINGS),
+        },
+        check_results=[embedded],
     )
 
 

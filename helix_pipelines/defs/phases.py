@@ -20,11 +20,14 @@ from helix_pipelines.settings import Settings, load_settings
 from helix_pipelines.storage import leases
 from helix_pipelines.storage.deferral import defer
 from helix_pipelines.storage.engine import Database
+from helix_pipelines.storage.gates import reopen_shut
 from helix_pipelines.storage.leases import BatchBusyError, BatchWork
 from helix_pipelines.storage.transactions import is_retryable, run_chunk
 
 OUTCOME_TAG = "helix/outcome"
 """Of a run that succeeded without finishing its batch: `deferred` or `paused`."""
+RETRY_TAG = "dagster/retry_number"
+"""Of re-executions that Dagster started by itself."""
 BUSY_RETRIES = 3
 BUSY_WAIT = leases.LEASE_SECONDS + 1
 """Seconds after which a batch is free whose run has died."""
@@ -72,6 +75,17 @@ def translated(settings: Settings, retries: int) -> Iterator[None]:
             wait = policy.calculate_delay(retries + 1)
             raise dg.RetryRequested(max_retries=policy.max_retries, seconds_to_wait=wait) from error
         raise _failure(error) from error
+
+
+def heed_person(context: dg.AssetExecutionContext, database: Database, gate: bytes) -> None:
+    """Open a gate that was shut until somebody acts, where somebody re-executes a run: that is an operator's word.
+
+    Dagster's own retries, the sensors' runs and `helix import` are not.
+    """
+    if context.run.parent_run_id is not None and RETRY_TAG not in context.run.tags:
+        with database.transaction() as connection:
+            if reopen_shut(connection, gate):
+                context.log.info("The embedding service is asked again, as this run was re-executed by a person.")
 
 
 def postpone(

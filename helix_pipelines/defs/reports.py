@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -49,6 +50,14 @@ def embedding_metadata(report: EmbeddingReport) -> dict[str, dg.MetadataValue | 
         "pending": report.pending,
         "dagster/row_count": report.texts + report.cached,
     }
+
+
+def refused_table(rows: Sequence[Mapping[str, Any]]) -> dict[str, dg.MetadataValue]:
+    """The rows whose text has no vector for good, by file and row; nothing where there is none."""
+    if not rows:
+        return {}
+    lines = [[row["path"], row["sheet"] or "", row["row"], row["code"], row["message"] or ""] for row in rows]
+    return {"failed_table": dg.MetadataValue.md(markdown_table(("file", "sheet", "row", "code", "reason"), lines))}
 
 
 def waiting(report: EmbeddingReport) -> dict[str, dg.MetadataValue | float | int | str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from time import monotonic, sleep
+from typing import Any
 
 import psycopg
 
@@ -27,6 +28,7 @@ from helix_pipelines.resilience.prefetch import prefetched
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.imports import list_imports
 from helix_pipelines.storage.leases import BatchWork
+from helix_pipelines.storage.quarantine import list_quarantine
 from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.states import ImportState
 from helix_pipelines.storage.statistics import refresh_statistics
@@ -233,6 +235,12 @@ def unfinished_rows(database: Database, batch: BatchWork) -> int:
     with database.transaction() as connection:
         row = connection.execute(load("unfinished_texts"), {"batch": batch.id}).fetchone()
     return int(row[0]) if row else 0
+
+
+def failed_rows(database: Database, batch: BatchWork, limit: int) -> list[dict[str, Any]]:
+    """The first rows of the batch whose text cannot be embedded, as `list_quarantine` describes them."""
+    with database.transaction() as connection:
+        return list_quarantine(connection, stage="embedding", batch=batch.partition_key, limit=limit)
 
 
 def _requests(texts: list[Text], sizer: BatchSizer, attempts: int) -> Iterator[list[Text]]:

@@ -39,3 +39,13 @@ def reset_breaker(connection: psycopg.Connection, key: str) -> dict[str, Any]:
     """Close a gate's breaker, forget what shut or blocked it, and make its deferred batches due. Returns the gate."""
     connection.execute(load("gate_reset"), {"key": key})
     return list_gates(connection, key)[0]
+
+
+def reopen_shut(connection: psycopg.Connection, key: bytes) -> bool:
+    """Let requests through again where the gate was shut until an operator acts; whether it was."""
+    is_shut = connection.execute(
+        "SELECT FROM helix.gate WHERE key_hash = %s AND shut_code IS NOT NULL", [key]
+    ).fetchone()
+    if is_shut is not None:
+        reset_breaker(connection, key.hex())
+    return is_shut is not None

@@ -36,7 +36,8 @@ def import_report(connection: psycopg.Connection, batch: str) -> Report:
     """The JSON document of `helix import` for a batch whose run has ended.
 
     `status` is `error` where the run ended without an outcome or an operator cancelled it; then, as for every failed run,
-    the key `error` is there with code and message. Raises KeyError for an unknown batch.
+    the key `error` is there with code and message, as it is with the reason of a deferral. `retry_at` is when a deferred batch
+    goes on. Raises KeyError for an unknown batch.
     """
     line = _batch_line(connection, batch)
     if line is None:
@@ -51,6 +52,10 @@ def import_report(connection: psycopg.Connection, batch: str) -> Report:
     }
     if report["status"] == "error":
         report["error"] = _error(line)
+    elif line["error"]:
+        report["error"] = line["error"]
+    if line["retry_at"] is not None:
+        report["retry_at"] = line["retry_at"]
     return report
 
 
@@ -61,7 +66,18 @@ def batch_status(connection: psycopg.Connection, batch: str) -> Report | None:
         return None
     phases = _phases(connection, line["id"])
     files = _files(connection, batch=batch)
-    kept = ("batch", "name", "state", "run_id", "attempts", "error", "created_at", "started_at", "finished_at")
+    kept = (
+        "batch",
+        "name",
+        "state",
+        "run_id",
+        "attempts",
+        "error",
+        "created_at",
+        "started_at",
+        "finished_at",
+        "retry_at",
+    )
     return {
         **{key: line[key] for key in kept},
         "progress": _progress(connection, phases, files),

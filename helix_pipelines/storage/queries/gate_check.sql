@@ -1,2 +1,2 @@
 -- Whether a grant still holds after its wait.
-SELECT helix.gate_check(%(key)s, %(lease)s)
+SELECT helix.gate_check(%(key)s, %(lease)s, %(scope)s)
