@@ -160,9 +160,9 @@ class Gate:
         verdict, wait, lease, is_probe, code, message = self._ask("gate_acquire", parameters)
         return Answer(Verdict(verdict), wait or 0.0, lease, bool(is_probe), code, message)
 
-    def still_holds(self, lease: uuid.UUID) -> bool:
-        """Whether a grant is still good after its wait."""
-        (holds,) = self._ask("gate_check", {"lease": lease})
+    def still_holds(self, lease: uuid.UUID, scope: str | None = None) -> bool:
+        """Whether a grant is still good after its wait; a gate that was shut for another `scope` does not matter."""
+        (holds,) = self._ask("gate_check", {"lease": lease, "scope": scope})
         return bool(holds)
 
     def release(self, lease: uuid.UUID, report: Report, scope: str) -> None:

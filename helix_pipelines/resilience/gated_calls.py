@@ -123,7 +123,7 @@ class GatedCalls:
             assert lease is not None
             try:
                 self._nap(answer.wait)
-                if answer.wait <= WORTH_CHECKING or self._persist(partial(self._gate.still_holds, lease)):
+                if answer.wait <= WORTH_CHECKING or self._persist(partial(self._gate.still_holds, lease, self._scope)):
                     return lease
             except BaseException:
                 self._hand_back(lease)

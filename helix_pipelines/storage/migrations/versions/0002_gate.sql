@@ -49,13 +49,14 @@ CREATE TRIGGER audit
 CREATE FUNCTION helix.gate_clock() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT clock_timestamp()';
 
 -- The limits in force: what an operator chose, else what the settings say, and never more than the service itself says
--- (its headers speak of its own period). Requests and tokens are of one period.
+-- (its headers speak of its own period). Requests and tokens are of one period; a part of a request is none.
 CREATE FUNCTION helix.gate_limits(
     g helix.gate, OUT requests double precision, OUT tokens double precision, OUT concurrency integer
 ) LANGUAGE sql STABLE AS $$
-    SELECT least(coalesce(g.chosen_requests_per_minute, g.requests_per_minute) * g.period_seconds / 60, g.told_requests),
+    SELECT CASE WHEN n < 1 THEN n ELSE floor(n + 1e-6) END,
            least(coalesce(g.chosen_tokens_per_minute, g.tokens_per_minute) * g.period_seconds / 60, g.told_tokens),
            coalesce(g.chosen_max_concurrency, g.max_concurrency)
+    FROM least(coalesce(g.chosen_requests_per_minute, g.requests_per_minute) * g.period_seconds / 60, g.told_requests) AS n
 $$;
 
 -- When a request of so many tokens may start, and the arrival times as they are then; nothing is written.
@@ -63,20 +64,21 @@ $$;
 -- The generic cell rate algorithm: an account's theoretical arrival time (tat) moves on by what a request costs, and a request
 -- may start `burst` before it. n + 1 requests of an account with `n` requests a window then span at least
 -- n * interval - burst = period + jitter, so no window of `period`, wherever it lies, sees more than n, with `jitter` for the way
--- to the service. Tokens: any window has at most rate * (window + burst) + the largest request. A request that is larger than any
--- before by `excess` tokens pays for these beforehand, as the rate so far left no room for them.
+-- to the service. Tokens: any window has at most rate * (window + burst) + the largest request, for which the rate leaves room,
+-- up to `most`. What a request has beyond that, or beyond the largest before it, it pays for beforehand.
 CREATE FUNCTION helix.gate_slot(
     t timestamptz, period double precision, burst double precision,
     requests double precision, requests_tat timestamptz, tokens double precision, tokens_tat timestamptz,
-    cost integer, excess integer, largest integer,
+    cost integer, largest integer,
     OUT start timestamptz, OUT next_requests_tat timestamptz, OUT next_tokens_tat timestamptz
 ) LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     second constant interval := interval '1 second';
     jitter constant double precision := 0.3;
     window_seconds constant double precision := period + jitter + burst;
-    -- A request that is a large part of the limit by itself still gets its turn.
-    per_token double precision := window_seconds / greatest(tokens - greatest(cost, largest), tokens * 0.2);
+    most constant double precision := tokens * 0.8;
+    per_token constant double precision := window_seconds / (tokens - least(greatest(cost, largest), most));
+    excess constant double precision := CASE WHEN largest > 0 THEN greatest(0, cost - least(largest, most)) ELSE 0 END;
 BEGIN
     requests_tat := greatest(requests_tat, t);
     tokens_tat := greatest(tokens_tat, t) + excess * per_token * second;
@@ -102,7 +104,7 @@ DECLARE
     burst constant double precision := 0.5;
     poll constant double precision := 0.05;
     reserve_share constant double precision := 0.05;
-    reserve_memory constant interval := interval '10 minutes';
+    reserve_memory interval;
     g helix.gate;
     l record;
     slot record;
@@ -118,7 +120,6 @@ DECLARE
     own_burst double precision;
     live integer;
     charged integer;
-    excess integer := 0;
     takes_own boolean := false;
 BEGIN
     SELECT * INTO g FROM helix.gate WHERE key_hash = p_key FOR UPDATE;
@@ -129,9 +130,12 @@ BEGIN
     SELECT * INTO l FROM helix.gate_limits(g);
     is_probe := false;
 
+    -- Others get the searches' share back when no window has both in it.
+    reserve_memory := greatest(interval '10 minutes', 2 * g.period_seconds * second);
     IF is_interactive THEN
         IF g.interactive_at IS NULL OR g.interactive_at < t - reserve_memory THEN
-            g.interactive_since := t;
+            -- What was granted before keeps its time, which may be far ahead.
+            g.interactive_since := greatest(t, g.requests_tat, g.tokens_tat);
         END IF;
         g.interactive_at := t;
         UPDATE helix.gate SET interactive_at = g.interactive_at, interactive_since = g.interactive_since WHERE key_hash = p_key;
@@ -147,7 +151,8 @@ BEGIN
     SELECT count(*) INTO live FROM helix.gate_lease e WHERE e.key_hash = p_key;
 
     IF g.breaker <> 'closed' THEN
-        IF EXISTS (SELECT FROM helix.gate_lease e WHERE e.key_hash = p_key AND e.is_probe) THEN
+        IF EXISTS (SELECT FROM helix.gate_lease e WHERE e.key_hash = p_key AND e.is_probe
+                                                        AND e.breaker_generation = g.breaker_generation) THEN
             verdict := 'open'; wait := poll;
         ELSIF g.breaker = 'open' AND t < g.retry_at THEN
             verdict := 'open'; wait := extract(epoch FROM g.retry_at - t);
@@ -185,18 +190,15 @@ BEGIN
     reserved_requests := CASE WHEN l.requests < 2 THEN 0
                               ELSE greatest(1, CASE WHEN is_searched THEN floor(reserve_share * l.requests) END) END;
     reserved_tokens := l.tokens * CASE WHEN is_searched THEN reserve_share ELSE reserve_share / 20 END;
-    IF g.largest_tokens > 0 THEN
-        excess := greatest(0, charged - g.largest_tokens);
-    END IF;
     IF g.largest_at < t - 2 * g.period_seconds * second THEN
-        g.largest_tokens := 0;
+        g.largest_tokens := least(g.largest_tokens, charged);
     END IF;
     -- A crash of the server may forget the last second of grants, as gates do not wait for its disk.
     slot := helix.gate_slot(
         t, g.period_seconds, burst,
         l.requests - reserved_requests, greatest(g.requests_tat, pg_postmaster_start_time() + second),
         l.tokens - reserved_tokens, greatest(g.tokens_tat, pg_postmaster_start_time() + second),
-        charged, excess, g.largest_tokens);
+        charged, g.largest_tokens);
     IF is_interactive AND slot.start > t THEN
         settled := g.interactive_since < t - (g.period_seconds + 1) * second;
         own_requests := CASE WHEN settled THEN reserved_requests ELSE least(reserved_requests, 1) END;
@@ -205,7 +207,7 @@ BEGIN
         -- Half of its tokens for the rate, half for the request at a window's edge.
         IF coalesce(own_requests >= 1, true) AND coalesce(charged <= own_tokens / 2, true) THEN
             own_slot := helix.gate_slot(t, g.period_seconds, own_burst, own_requests, g.reserve_requests_tat,
-                                        own_tokens, g.reserve_tokens_tat, charged, 0, (own_tokens / 2)::integer);
+                                        own_tokens, g.reserve_tokens_tat, charged, (own_tokens / 2)::integer);
             takes_own := own_slot.start < slot.start;
             IF takes_own THEN
                 slot := own_slot;
@@ -266,7 +268,9 @@ DECLARE
     t timestamptz;
     under_way integer;
     speaks boolean;
+    limit_tokens double precision;
     refund double precision;
+    weight double precision;
 BEGIN
     SELECT * INTO g FROM helix.gate WHERE key_hash = p_key FOR UPDATE;
     t := helix.gate_clock();
@@ -280,13 +284,16 @@ BEGIN
     -- The account is corrected by what the service counted. What comes back is bounded, as it moves capacity to a later window.
     IF p_tokens IS NOT NULL AND held.id IS NOT NULL THEN
         refund := least(held.charged_tokens - p_tokens, held.charged_tokens * 0.25);
+        limit_tokens := (SELECT tokens FROM helix.gate_limits(g));
         g.tokens_tat := g.tokens_tat - refund * second * (g.period_seconds + 0.8)
-            / greatest((SELECT tokens FROM helix.gate_limits(g)), 1);
-        g.day_tokens := greatest(0, g.day_tokens - held.charged_tokens + p_tokens);
+            / (limit_tokens - CASE WHEN refund < 0 THEN least(g.largest_tokens, limit_tokens * 0.8) ELSE 0 END);
+        -- A search of three words says little about batches of hundreds of texts.
+        weight := 0.2 * least(1, held.charged_tokens / greatest(g.largest_tokens, 1)::double precision);
         g.token_ratio := least(8, greatest(0.125,
-            0.8 * g.token_ratio + 0.2 * p_tokens / greatest(held.estimated_tokens, 1)));
-    ELSIF p_outcome IN ('abandoned', 'limited') AND held.id IS NOT NULL THEN
-        g.day_tokens := greatest(0, g.day_tokens - held.charged_tokens);
+            (1 - weight) * g.token_ratio + weight * p_tokens / greatest(held.estimated_tokens, 1)));
+    END IF;
+    IF (held.starts_at AT TIME ZONE 'UTC')::date = g.day AND (p_tokens IS NOT NULL OR p_outcome IN ('abandoned', 'limited')) THEN
+        g.day_tokens := greatest(0, g.day_tokens - held.charged_tokens + coalesce(p_tokens, 0));
     END IF;
 
     -- Less remains than we know to be on its way: somebody else uses the key.
@@ -303,7 +310,7 @@ BEGIN
         END IF;
     ELSIF p_outcome = 'limited' THEN
         g.blocked_until := greatest(g.blocked_until, t + coalesce(p_wait, 1) * second);
-    ELSIF p_outcome = 'global' THEN
+    ELSIF p_outcome = 'global' AND speaks THEN
         g.shut_code := p_code; g.message := p_message; g.shut_scope := p_scope; g.shut_at := t;
     END IF;
 
@@ -311,7 +318,7 @@ BEGIN
         IF held.is_probe AND speaks THEN
             g.breaker := 'closed'; g.breaker_generation := g.breaker_generation + 1;
             g.failures := 0; g.failed_at := NULL; g.probe_wait := 0; g.opened_at := NULL; g.retry_at := NULL;
-            IF p_outcome <> 'global' THEN g.message := NULL; END IF;
+            IF g.shut_code IS NULL THEN g.message := NULL; END IF;
         ELSIF speaks AND p_outcome = 'success' AND coalesce(held.starts_at > g.failed_at, true) THEN
             g.failures := 0;
         END IF;
@@ -320,7 +327,8 @@ BEGIN
         IF held.is_probe OR g.failures >= g.failure_threshold THEN
             g.probe_wait := least(g.probe_cap_seconds, CASE WHEN held.is_probe THEN 2 * g.probe_wait ELSE first_probe_wait END);
             g.breaker := 'open'; g.breaker_generation := g.breaker_generation + 1;
-            g.retry_at := t + g.probe_wait * second; g.opened_at := coalesce(g.opened_at, t); g.message := p_message;
+            g.retry_at := t + g.probe_wait * second; g.opened_at := coalesce(g.opened_at, t);
+            IF g.shut_code IS NULL THEN g.message := p_message; END IF;
         END IF;
     ELSIF p_outcome = 'abandoned' AND held.is_probe AND speaks THEN
         g.breaker := 'open'; g.retry_at := t;
@@ -335,7 +343,7 @@ BEGIN
     -- Apart, as these are audited.
     UPDATE helix.gate
     SET shut_code = g.shut_code, shut_scope = g.shut_scope, shut_at = g.shut_at, message = g.message
-    WHERE key_hash = p_key AND (shut_code, message) IS DISTINCT FROM (g.shut_code, g.message);
+    WHERE key_hash = p_key AND (shut_code, shut_scope, message) IS DISTINCT FROM (g.shut_code, g.shut_scope, g.message);
 END $$;
 
 -- Batches that wait for a service know until when, and at which gate.
