@@ -40,11 +40,13 @@ Rows = Sequence[Mapping[str, str]]
 
 @dataclass
 class Stages:
-    """A deployment in a folder: `url` is its database, `service` the fake's URL."""
+    """A deployment in a folder: `url` is its database, `service` the embedding service's URL, the fake's as a rule."""
 
     url: str
     folder: Path
     service: str
+    model: str = MODEL
+    dimensions: int = DIMENSIONS
     collection: str = field(default_factory=lambda: f"c-{secrets.token_hex(4)}")
 
     def __post_init__(self) -> None:
@@ -81,7 +83,9 @@ class Stages:
     def embed(self, key: str, run_id: str | None = None) -> EmbeddingReport:
         """The embedding alone."""
         with (
-            embedding_service(self.url, self.service, name=self.collection) as service,
+            embedding_service(
+                self.url, self.service, name=self.collection, model=self.model, dimensions=self.dimensions
+            ) as service,
             phase(self.database, key, run_id or f"run-{key}", "embeddings") as batch,
         ):
             return embed_batch(self.database, batch, service)
@@ -137,6 +141,8 @@ def embedding_service(
     limits: GateLimits | None = None,
     *,
     name: str | None = None,
+    model: str = MODEL,
+    dimensions: int = DIMENSIONS,
     patience: float = 5.0,
     **options: Any,
 ) -> Iterator[EmbeddingService]:
@@ -144,10 +150,10 @@ def embedding_service(
     limits = limits or GateLimits(max_concurrency=3, probe_cap_seconds=1.0)
     with (
         Gate(lambda: gate_connection(database_url), gate_key(service_url, name), SERVICE, limits) as gate,
-        EmbeddingClient(service_url, None, MODEL, DIMENSIONS, max_connections=limits.max_concurrency) as client,
+        EmbeddingClient(service_url, None, model, dimensions, max_connections=limits.max_concurrency) as client,
     ):
-        calls = GatedCalls(gate, MODEL, patience=patience)
-        yield EmbeddingService(client, calls, limits, MODEL, DIMENSIONS, **{"batch_timeout": 20.0, **options})
+        calls = GatedCalls(gate, model, patience=patience)
+        yield EmbeddingService(client, calls, limits, model, dimensions, **{"batch_timeout": 20.0, **options})
 
 
 def counts(record: Mapping[str, Any]) -> dict[str, int]:
