@@ -114,7 +114,8 @@ def wait_until_ready(layout: Layout, pid: int) -> int:
         if noted is not None and noted.pid == pid and noted.ready:
             return noted.port
         if not _alive(pid):
-            _wait_released(layout, IMMEDIATE_STOP_TIMEOUT)  # its log collector, which ends last, may have the reason yet
+            # Its log collector, which ends last, may have the reason yet.
+            _wait_released(layout, IMMEDIATE_STOP_TIMEOUT)
             raise _start_failure(layout)
         time.sleep(POLL)
     raise SetupError(
