@@ -82,19 +82,19 @@ def embed_batch(
     filling = unavailable = None
     try:
         filling = _Filling(database, batch, service, service.generation(database))
-        filling.fill(patience)
+        states = filling.fill(patience)
     except GlobalError as error:
         raise PhaseError("embedding", error.code, error.message, recoverable=False) from error
     except UnavailableError as error:
-        unavailable = error
-    if filling is not None:
-        refresh_statistics(database, filling.embedded, "passage", partition_name(filling.generation.id))
-    texts, failed, _ = filling.states if filling else (0, 0, 0)
+        unavailable, states = error, filling.states() if filling else (0, 0, 0)
+    texts, failed, left = states
     embedded, tokens = (filling.embedded, filling.tokens) if filling else (0, 0)
+    if filling is not None:
+        refresh_statistics(database, embedded, "passage", partition_name(filling.generation.id))
     return EmbeddingReport(
         generation=filling.generation if filling else None,
         texts=embedded,
-        cached=max(0, texts - failed - embedded),
+        cached=max(0, texts - failed - left - embedded),
         requests=filling.requests if filling else 0,
         tokens=tokens,
         cost=service.cost(tokens),
@@ -119,14 +119,12 @@ class _Filling:
         self._pending = PendingTexts(database, batch, imports, generation)
         self._budget = TokenBudget(service.batch_tokens, spent)
         self._sizer = service.sizer(batch.settings.max_texts_per_request)
-        self.states = (0, 0, 0)
-        """Texts of the batch after the last round: all, failed, pending."""
         self.embedded = 0
         self.requests = 0
         self.tokens = 0
 
-    def fill(self, patience: float) -> None:
-        """Go on until no text is pending.
+    def fill(self, patience: float) -> tuple[int, int, int]:
+        """Go on until no text is pending; returns `states`.
 
         The first round is the new pairs' texts, later ones are what is left: texts that failed for a passing reason and are due
         again, and those that other runs held.
@@ -136,10 +134,10 @@ class _Filling:
         waiting_since, waiting_for = monotonic(), 0
         while True:
             self._drain(windows)
-            self.states = self._pending.states()
-            left = self.states[2]
+            states = self.states()
+            left = states[2]
             if not left:
-                return
+                return states
             if left != waiting_for:
                 waiting_since, waiting_for, polls = monotonic(), left, 0
             elif monotonic() - waiting_since > patience:
@@ -153,6 +151,10 @@ class _Filling:
                 sleep(min(POLL_SECONDS * 1.5**polls, LONGEST_POLL))
                 polls += 1
             windows = self._pending.left()
+
+    def states(self) -> tuple[int, int, int]:
+        """How many texts the batch has, and how many of them failed and are pending."""
+        return self._pending.states()
 
     def _drain(self, windows: Iterator[list[Text]]) -> None:
         with prefetched(windows, WINDOWS_AHEAD) as ahead:

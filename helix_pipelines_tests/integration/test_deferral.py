@@ -78,7 +78,8 @@ def test_an_outage_defers_the_batch_and_its_run_succeeds_without_materializing(
     assert skipped(instance, FIRST) == ["knowledge_base"]
     assert instance.get_materialized_partitions(EMBEDDINGS) == set()
     seen = observation(instance)
-    assert (seen["state"], seen["code"], seen["pending"]) == ("deferred", "SERVICE_DOWN", ROWS)
+    assert (seen["state"], seen["code"]) == ("deferred", "SERVICE_DOWN")
+    assert (seen["texts"], seen["cached"], seen["failed"], seen["pending"]) == (0, 0, 0, ROWS)
     batch = deployment.batch(key)
     assert batch["state"] == "deferred"
     assert batch["error"]["code"] == "SERVICE_DOWN"
