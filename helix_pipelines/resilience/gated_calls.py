@@ -106,13 +106,15 @@ class GatedCalls:
         try:
             reply = send(deadline)
             report = success(reply)
-            self._away_since = None
             return reply
         except HelixError as error:
             report = failure(error)
             raise
         finally:
-            self._persist(partial(self._gate.release, lease, report, self._scope))
+            if report.outcome is Outcome.SUCCESS:
+                self._away_since = None
+            # Also after a stop: it has been sent, and everybody's account and breaker depend on what came of it.
+            self._persist(partial(self._gate.release, lease, report, self._scope), time.sleep)
 
     def _turn(self, tokens: int, timeout: float) -> Lease:
         """Wait for a grant that still holds when its time has come. One thread of a process asks at a time."""
@@ -123,7 +125,9 @@ class GatedCalls:
             assert lease is not None
             try:
                 self._nap(answer.wait)
-                if answer.wait <= WORTH_CHECKING or self._persist(partial(self._gate.still_holds, lease, self._scope)):
+                if answer.wait <= WORTH_CHECKING or self._persist(
+                    partial(self._gate.still_holds, lease, self._scope), self._nap
+                ):
                     return lease
             except BaseException:
                 self._hand_back(lease)
@@ -143,7 +147,7 @@ class GatedCalls:
         while True:
             if self._stop.is_set():
                 raise StoppedError
-            answer = self._persist(ask)
+            answer = self._persist(ask, self._nap)
             if answer.verdict is Verdict.GRANTED:
                 return answer
             self._refuse_or_stay(answer)
@@ -179,13 +183,13 @@ class GatedCalls:
         return UnavailableError("SERVICE_BLOCKED", message, answer.wait)
 
     def _hand_back(self, lease: Lease) -> None:
-        self._persist(partial(self._gate.release, lease, Report(Outcome.ABANDONED), self._scope))
+        self._persist(partial(self._gate.release, lease, Report(Outcome.ABANDONED), self._scope), self._nap)
 
     def _nap(self, seconds: float) -> None:
         if seconds > 0 and self._stop.wait(seconds):
             raise StoppedError
 
-    def _persist(self, ask: Callable[[], T]) -> T:
+    def _persist(self, ask: Callable[[], T], sleep: Callable[[float], None]) -> T:
         """Ask the gate, again where its database is away for a moment: nothing is sent without it."""
         gives_up = time.monotonic() + DATABASE_PATIENCE
         tries = 0
@@ -200,7 +204,7 @@ class GatedCalls:
                 log.warning(
                     "gate_unreachable", service=self._gate.service, error=str(error).strip(), wait=round(wait, 2)
                 )
-                time.sleep(wait)
+                sleep(wait)
 
 
 def _nap_seconds(wait: float, times: int) -> float:

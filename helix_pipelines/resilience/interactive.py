@@ -32,6 +32,8 @@ WHY = {
     Verdict.OPEN: "it does not answer",
     Verdict.SPENT: "the budget of the day is used up",
 }
+WORTH_CHECKING = 0.01
+"""Seconds of waiting after which a grant is looked at again: shorter ones end before anything can have changed."""
 
 
 def call_now(gate: Gate, send: Callable[[float], Reply], *, tokens: int, scope: str, deadline: float) -> Reply:
@@ -45,9 +47,10 @@ def call_now(gate: Gate, send: Callable[[float], Reply], *, tokens: int, scope: 
     report = Report(Outcome.ABANDONED)
     try:
         time.sleep(answer.wait)
-        reply = send(deadline)
-        report = success(reply)
-        return reply
+        if answer.wait <= WORTH_CHECKING or gate.still_holds(answer.lease, scope):
+            reply = send(deadline)
+            report = success(reply)
+            return reply
     except TimedOutError as error:
         # The deadline is a person's, far below what the service may need: no fault of the service, but for a probe.
         report = failure(error) if answer.is_probe else report
@@ -57,6 +60,7 @@ def call_now(gate: Gate, send: Callable[[float], Reply], *, tokens: int, scope: 
         raise
     finally:
         gate.release(answer.lease, report, scope)
+    raise _refusal(gate, "that changed while its turn was waited for", 0.0)
 
 
 def _ask(gate: Gate, tokens: int, scope: str, deadline: float) -> Answer:
@@ -69,7 +73,9 @@ def _ask(gate: Gate, tokens: int, scope: str, deadline: float) -> Answer:
         if answer.verdict is Verdict.SHUT:
             raise GlobalError(answer.code or "GATE_SHUT", answer.message or "")
         if answer.verdict is not Verdict.BUSY or answer.wait > left / 2:
-            raise UnavailableError(
-                "SERVICE_UNAVAILABLE", f"The {gate.service} service is not asked: {WHY[answer.verdict]}.", answer.wait
-            )
+            raise _refusal(gate, WHY[answer.verdict], answer.wait)
         time.sleep(answer.wait)
+
+
+def _refusal(gate: Gate, why: str, retry_in: float | None) -> UnavailableError:
+    return UnavailableError("SERVICE_UNAVAILABLE", f"The {gate.service} service is not asked: {why}.", retry_in)

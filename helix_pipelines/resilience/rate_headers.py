@@ -11,7 +11,7 @@ UNIT_SECONDS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
 DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
 LARGEST = 1e12
-"""No limit is larger than this; a header that says so is not believed."""
+"""No limit and no time is larger than this; a header that says so is not believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def _amount(text: str | None) -> float | None:
         amount = float(text) if text is not None else math.nan
     except ValueError:
         return None
-    return amount if 0 <= amount <= LARGEST else None
+    return _credible(amount)
 
 
 def _duration(text: str | None) -> float | None:
@@ -63,5 +63,9 @@ def _duration(text: str | None) -> float | None:
     if text is None:
         return None
     if DURATION.fullmatch(text):
-        return sum(float(number) * UNIT_SECONDS[unit] for number, unit in DURATION_PART.findall(text))
+        return _credible(sum(float(number) * UNIT_SECONDS[unit] for number, unit in DURATION_PART.findall(text)))
     return _amount(text)
+
+
+def _credible(amount: float) -> float | None:
+    return amount if 0 <= amount <= LARGEST else None
