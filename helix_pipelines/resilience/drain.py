@@ -1,7 +1,7 @@
 """The engine for work that calls out: pending items go through a limited, failing service, results are stored as they come.
 
 A phase supplies how to claim (an iterator of batches), how to call (in worker threads, through the gate) and how to store (in the
-caller's thread, the only writer). What a kill can cost is what was in flight and what arrived within `GROUP_SECONDS`.
+caller's thread, the only writer). What a kill can cost is what was in flight, and what arrived while the writer was busy.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from time import monotonic
 from typing import Generic, Protocol, TypeVar
 
 from helix_pipelines.resilience.errors import (
@@ -37,10 +36,10 @@ class Timed(Protocol):
 Item = TypeVar("Item")
 Result = TypeVar("Result", bound=Timed)
 
-GROUP_SECONDS = 0.5
-"""Results are committed together over at most this long: one commit a response costs more than the response."""
-BATCHES_WAITING = 2
-"""Batches that wait for each worker, so that it does not idle while the writer is busy. A kill loses nothing of them."""
+BATCHES_OF_A_WORKER = 2
+"""One that is sent, and one that waits for it or for the writer: more would only be lost by a kill."""
+LOOK_SECONDS = 0.5
+"""Between two looks at a service that does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +82,15 @@ def drain(
     (they raise StoppedError); what has been sent is waited for and stored.
     """
     sending = _Sending(batches, call, concurrency, sizer)
-    arrived: list[Outcome[Item, Result]] = []
-    stored_at = monotonic()
     with ThreadPoolExecutor(concurrency, thread_name_prefix="drain") as pool:
         try:
             while sending.fill(pool):
-                arrived.extend(sending.collect())
+                # What arrives during a commit goes into the next one, so groups are as large as the writer is slow.
+                arrived = list(sending.collect())
                 if sending.error is not None:
                     stop()
-                if arrived and (monotonic() - stored_at >= GROUP_SECONDS or not sending.in_flight):
+                if arrived:
                     store(arrived)
-                    arrived = []
-                    stored_at = monotonic()
         except BaseException:
             stop()
             raise
@@ -114,7 +110,7 @@ class _Sending(Generic[Item, Result]):
     ) -> None:
         self._batches = batches
         self._call = call
-        self._places = (1 + BATCHES_WAITING) * concurrency
+        self._places = BATCHES_OF_A_WORKER * concurrency
         self._sizer = sizer
         self._halves: deque[Sequence[Item]] = deque()
         self.in_flight: set[Future[Outcome[Item, Result] | None]] = set()
@@ -130,8 +126,8 @@ class _Sending(Generic[Item, Result]):
         return bool(self.in_flight)
 
     def collect(self) -> Iterator[Outcome[Item, Result]]:
-        """Outcomes that are to be stored, of the calls that ended within a moment."""
-        finished, self.in_flight = wait(self.in_flight, timeout=GROUP_SECONDS, return_when=FIRST_COMPLETED)
+        """Outcomes that are to be stored, of the calls that have ended; none after a moment without any."""
+        finished, self.in_flight = wait(self.in_flight, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
         for future in finished:
             outcome = future.result()
             if outcome is not None and self._is_final(outcome):
