@@ -165,4 +165,4 @@ def _breaker_text(known: list[dict[str, Any]]) -> str:
 
 
 def _amount(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}"
+    return "-" if value is None else f"{value:,.2f}".rstrip("0").rstrip(".")
