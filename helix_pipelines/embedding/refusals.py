@@ -49,10 +49,10 @@ def refusal_error(refusal: Refusal, where: str, model: str) -> HelixError:
     reason = _Reason.of(refusal.body)
     said = f"HTTP {refusal.status}{reason.words()} from {where}"
     if refusal.status == 429 and not reason.names(QUOTA):  # noqa: PLR2004 - HTTP statuses are their own names
+        rate = read_rate_headers(refusal.headers)
         wait = retry_after(refusal.headers, refusal.now)
-        if wait is None:
-            wait = read_rate_headers(refusal.headers).reset
-        return LimitedError("EMBEDDING_LIMITED", f"The embedding service asks for patience ({said}).", wait)
+        message = f"The embedding service asks for patience ({said})."
+        return LimitedError("EMBEDDING_LIMITED", message, rate.reset if wait is None else wait, rate)
     if refusal.status in ITEM:
         return _item_error(refusal.status, reason, said, model)
     if refusal.status in TRANSIENT or refusal.status >= 500 or refusal.status < 300:  # noqa: PLR2004 - HTTP statuses

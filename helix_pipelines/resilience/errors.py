@@ -6,6 +6,8 @@ the others say who has to act: the person who handed over the file, the operator
 
 from __future__ import annotations
 
+from helix_pipelines.resilience.rate_headers import NO_HEADERS, RateHeaders
+
 
 class HelixError(Exception):
     """Base class.
@@ -40,11 +42,17 @@ class TimedOutError(TransientError):
 
 
 class LimitedError(HelixError):
-    """The service asked for patience (429). `retry_after` is seconds from now, or None where it did not say."""
+    """The service asked for patience (429). `retry_after` is seconds from now, or None where it did not say.
 
-    def __init__(self, code: str, message: str, retry_after: float | None = None) -> None:
+    `rate` is what it said of its limits: some services name them only here.
+    """
+
+    def __init__(
+        self, code: str, message: str, retry_after: float | None = None, rate: RateHeaders = NO_HEADERS
+    ) -> None:
         super().__init__(code, message)
         self.retry_after = retry_after
+        self.rate = rate
 
 
 class GlobalError(HelixError):

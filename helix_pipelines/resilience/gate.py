@@ -112,7 +112,7 @@ def failure(error: HelixError) -> Report:
     match error:
         case LimitedError():
             wait = None if error.retry_after is None else min(error.retry_after, LONGEST_BLOCK)
-            return Report(Outcome.LIMITED, wait=wait)
+            return Report(Outcome.LIMITED, wait=wait, headers=error.rate)
         case GlobalError():
             return Report(Outcome.GLOBAL, code=error.code, message=error.message)
         case ItemError():

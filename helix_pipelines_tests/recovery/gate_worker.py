@@ -41,7 +41,7 @@ class Task(msgspec.Struct, kw_only=True):
 
     `flood` sends requests of one text that costs between `least` and `most` tokens for `seconds`; `embed` sends the texts from
     `first` on, `batch` at a time, until all have been answered; `pairs` asks the gate and gives back, without any request, for
-    `seconds`, in each thread at most once in `pace` seconds.
+    `seconds`, in each thread once in `pace` seconds on the average, at random, or as fast as it can where that is 0.
     """
 
     kind: Literal["flood", "embed", "pairs"]
@@ -196,16 +196,18 @@ class Worker:
 
     def _ask(self, thread: int) -> None:
         task = self._task
-        start = time.monotonic()
-        due = start
-        while due < start + task.seconds:
+        dice = random.Random(f"{task.seed} {thread}")
+        due = time.monotonic()
+        ends = due + task.seconds
+        while due < ends:
             time.sleep(max(0.0, due - time.monotonic()))
             began = time.monotonic()
             answer = self._gate.acquire(Kind.BULK, 10, ttl=5.0, max_wait=0.0, scope=MODEL)
             assert answer.lease is not None, answer
             self._gate.release(answer.lease, Told(Outcome.SUCCESS), MODEL)
-            self.report.pairs.append(time.monotonic() - began)
-            due = max(due + task.pace, time.monotonic())
+            ended = time.monotonic()
+            self.report.pairs.append(ended - began)
+            due = due + dice.expovariate(1 / task.pace) if task.pace else ended
 
     def _call(self, texts: Sequence[str]) -> bool:
         def send(deadline: float) -> EmbeddingReply:

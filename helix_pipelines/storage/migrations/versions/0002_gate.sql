@@ -120,6 +120,7 @@ DECLARE
     own_burst double precision;
     live integer;
     charged integer;
+    earliest timestamptz;
     takes_own boolean := false;
 BEGIN
     SELECT * INTO g FROM helix.gate WHERE key_hash = p_key FOR UPDATE;
@@ -193,11 +194,13 @@ BEGIN
     IF g.largest_at < t - 2 * g.period_seconds * second THEN
         g.largest_tokens := least(g.largest_tokens, charged);
     END IF;
-    -- A crash of the server may forget the last second of grants, as gates do not wait for its disk.
+    -- A crash of the server may forget the last second of grants, as gates do not wait for its disk. After a block there is no
+    -- credit: the service has room for what its window lets go, not for a burst of what had to wait.
+    earliest := greatest(pg_postmaster_start_time() + second, g.blocked_until + burst * second);
     slot := helix.gate_slot(
         t, g.period_seconds, burst,
-        l.requests - reserved_requests, greatest(g.requests_tat, pg_postmaster_start_time() + second),
-        l.tokens - reserved_tokens, greatest(g.tokens_tat, pg_postmaster_start_time() + second),
+        l.requests - reserved_requests, greatest(g.requests_tat, earliest),
+        l.tokens - reserved_tokens, greatest(g.tokens_tat, earliest),
         charged, g.largest_tokens);
     IF is_interactive AND slot.start > t THEN
         settled := g.interactive_since < t - (g.period_seconds + 1) * second;
