@@ -31,7 +31,7 @@ from helix_pipelines_tests.recovery.gate_worker import Task
 
 PAIR_SECONDS = 8.0
 PAIRS: dict[str, tuple[int, float]] = {"pairs-1": (1, 0.0), "pairs-4": (4, 0.0), "pairs-4-paced": (4, 0.008)}
-"""Processes, and seconds between two pairs of each: 0 is as fast as they can, 0.008 is 500 a second by four together."""
+"""Processes, and seconds between two pairs of each: 0 is as fast as they can, 0.008 at random is 500 a second of four."""
 RAW_LIMIT = 3000
 """Requests a minute of the long run."""
 Result = dict[str, Any]
@@ -39,17 +39,21 @@ Result = dict[str, Any]
 
 def measure_pairs(processes: int, pace: float, workers: Fleet, database: str, seed: int) -> Result:
     """Acquire and release without limits and without requests: pairs a second, and seconds of a pair."""
-    task = Task(
-        kind="pairs",
-        database=database,
-        service="http://127.0.0.1:1/v1",
-        limits=GateLimits(max_concurrency=100),
-        name=f"pairs {processes} {pace} {seed}",
-        threads=1,
-        seconds=PAIR_SECONDS,
-        pace=pace,
-    )
-    reports = workers.run([task] * processes)
+    tasks = [
+        Task(
+            kind="pairs",
+            database=database,
+            service="http://127.0.0.1:1/v1",
+            limits=GateLimits(max_concurrency=100),
+            name=f"pairs {processes} {pace} {seed}",
+            threads=1,
+            seed=1000 * seed + worker,
+            seconds=PAIR_SECONDS,
+            pace=pace,
+        )
+        for worker in range(processes)
+    ]
+    reports = workers.run(tasks)
     broken = failures(reports)
     if broken:
         raise RuntimeError(broken[0])
