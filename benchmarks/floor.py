@@ -23,7 +23,6 @@ import numpy as np
 from helix_pipelines.embedding.generations import Generation, ensure_generation
 from helix_pipelines.embedding.passages import passages, text_hash
 from helix_pipelines.embedding.texts import WINDOW_ROWS
-from helix_pipelines.embedding.vectors import COLUMNS
 from helix_pipelines.enrichment.categorize import categorizer
 from helix_pipelines.enrichment.ranges import key_ranges
 from helix_pipelines.ingestion.sniff import sniff
@@ -34,13 +33,14 @@ from helix_pipelines.parsing.staging import CONTENT_COLUMNS, LEDGER_COLUMNS, sta
 from helix_pipelines.serving.terms import TERMS_VERSION
 from helix_pipelines.storage.batches import BatchSettings, FileRequest, create_batch
 from helix_pipelines.storage.checkpoints import Checkpoint, write_checkpoint
-from helix_pipelines.storage.copying import copy_rows
+from helix_pipelines.storage.copying import RAW, copy_rows
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.leases import BatchWork, phase
 from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.schema import ensure_schema
 
 DIMENSIONS = 384
+VECTOR_COLUMNS = (("text_hash", "uuid"), ("vector", RAW), ("tokens", "int4"))
 Prepared = list[tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]]
 
 
@@ -153,7 +153,7 @@ class Floor:
         with self.database.transaction() as connection:
             connection.execute(load("create_arrived_vector"))
             rows = zip(keys, itertools.cycle(payloads), itertools.repeat(18))
-            copy_rows(connection, "arrived_vector", COLUMNS, rows)
+            copy_rows(connection, "arrived_vector", VECTOR_COLUMNS, rows)
             connection.execute("ANALYZE arrived_vector")
             connection.execute(load("store_vectors"), {"generation": generation.id, "run_id": self.batch.run_id})
             connection.execute(

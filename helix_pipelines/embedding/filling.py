@@ -188,16 +188,16 @@ class _Filling:
 
     def _store(self, outcomes: Sequence[Arrived]) -> None:
         """Vectors, failures, usage and what is served now, in one transaction."""
-        rows = [row for outcome in outcomes if outcome.result for row in vectors.rows(outcome.items, outcome.result)]
+        answered = [(outcome.items, outcome.result) for outcome in outcomes if outcome.result is not None]
+        packed = [vectors.pack(texts, reply) for texts, reply in answered]
         usage = Usage(self._service.price)
-        for outcome in outcomes:
-            if outcome.result is not None:
-                usage.add(outcome.items, outcome.result)
-        embedded = self.embedded + len(rows)
+        for texts, reply in answered:
+            usage.add(texts, reply)
+        embedded = self.embedded + sum(len(texts) for texts, _ in answered)
 
         def work(connection: psycopg.Connection) -> None:
-            if rows:
-                vectors.store(connection, rows, self.generation, self._batch.run_id)
+            if packed:
+                vectors.store(connection, packed, self.generation, self._batch.run_id)
             for outcome in outcomes:
                 if outcome.error is not None:
                     self._fail(connection, outcome)

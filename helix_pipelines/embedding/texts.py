@@ -99,18 +99,20 @@ class PendingTexts:
             connection.execute(load("insert_passages"), [recipe, pairs, ordinals, keys, texts])
             fresh = connection.execute(load("claim_new_texts"), {**self._claim(), "job": job.id, "hashes": keys})
             claimed = [Text(key, bodies[key], job.id) for (key,) in fresh]
-        self._serve_window(connection, window)
+        waiting = {text.hash for text in claimed}
+        self._serve_window(connection, window, {pair for pair, _, key, _ in units if key in waiting})
         self._batch.lease.fence(connection)
         return claimed
 
-    def _serve_window(self, connection: psycopg.Connection, window: dict[str, object]) -> None:
-        """Pairs of other sources or of an undone import may have all their vectors already."""
-        pairs = connection.execute(load("unserved_pairs"), window).fetchall()
+    def _serve_window(self, connection: psycopg.Connection, window: dict[str, object], waiting: set[int]) -> None:
+        """Pairs of other sources or of an undone import may have all their vectors already; `waiting` ones have not."""
+        unserved = connection.execute(load("unserved_pairs"), window).fetchall()
+        pairs = [pair for (pair,) in unserved if pair not in waiting]
         if pairs:
             connection.execute(
                 load("serve_ready"),
                 {
-                    "pairs": [pair for (pair,) in pairs],
+                    "pairs": pairs,
                     "generation": self._generation.id,
                     "recipe": self._generation.recipe,
                 },

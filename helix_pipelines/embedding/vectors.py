@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import psycopg
@@ -12,29 +11,37 @@ import psycopg
 from helix_pipelines.embedding.generations import Generation
 from helix_pipelines.embedding.reply import EmbeddingReply
 from helix_pipelines.embedding.texts import Text
-from helix_pipelines.storage.copying import RAW, copy_rows
+from helix_pipelines.storage.copying import copy_packed
 from helix_pipelines.storage.queries import load
 
-COLUMNS = (("text_hash", "uuid"), ("vector", RAW), ("tokens", "int4"))
+COLUMNS = ("text_hash", "vector", "tokens")
+HASH_BYTES, HALF_BYTES, INT_BYTES = 16, 2, 4
+HALFVEC_HEADER = 4
+"""Bytes before a halfvec's numbers: their count and an unused field, two bytes each."""
 
 
-def rows(texts: Sequence[Text], reply: EmbeddingReply) -> Iterator[tuple[Any, ...]]:
-    """Rows for COPY: unit vectors in halfvec's binary form (dimensions, unused, big-endian half floats)."""
+def pack(texts: Sequence[Text], reply: EmbeddingReply) -> bytes:
+    """The rows of an answer in COPY's binary form: hash, unit vector as half floats, an equal share of the tokens.
+
+    All rows are made at once: row by row the writer would spend a third of its time on this.
+    """
     vectors = reply.vectors
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    halves = (vectors / lengths).astype(">f2")
-    header = struct.pack(">HH", halves.shape[1], 0)
-    tokens = max(1, round(reply.tokens / len(texts)))
-    for text, half in zip(texts, halves, strict=True):
-        yield text.hash, header + half.tobytes(), tokens
+    rows = np.zeros(len(texts), _row_type(reply.dimensions))
+    rows["fields"] = len(COLUMNS)
+    rows["hash_bytes"] = HASH_BYTES
+    rows["hash"] = np.frombuffer(b"".join(text.hash.bytes for text in texts), f"V{HASH_BYTES}")
+    rows["vector_bytes"] = HALFVEC_HEADER + HALF_BYTES * reply.dimensions
+    rows["dimensions"] = reply.dimensions
+    rows["vector"] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    rows["tokens_bytes"] = INT_BYTES
+    rows["tokens"] = max(1, round(reply.tokens / len(texts)))
+    return rows.tobytes()
 
 
-def store(
-    connection: psycopg.Connection, arrived: Sequence[tuple[Any, ...]], generation: Generation, run_id: str
-) -> None:
-    """Store what `rows` made, and serve the pairs whose last vector is among it."""
+def store(connection: psycopg.Connection, packed: Sequence[bytes], generation: Generation, run_id: str) -> None:
+    """Store what `pack` made, and serve the pairs whose last vector is among it."""
     connection.execute(load("create_arrived_vector"))
-    copy_rows(connection, "arrived_vector", COLUMNS, arrived)
+    copy_packed(connection, "arrived_vector", COLUMNS, packed)
     connection.execute("ANALYZE arrived_vector")
     connection.execute(load("store_vectors"), {"generation": generation.id, "run_id": run_id})
     pairs = connection.execute(
@@ -45,4 +52,22 @@ def store(
     connection.execute(
         load("serve_ready"),
         {"pairs": [pair for (pair,) in pairs], "generation": generation.id, "recipe": generation.recipe},
+    )
+
+
+@lru_cache(maxsize=4)
+def _row_type(dimensions: int) -> np.dtype[np.void]:
+    """One row: the number of fields, then each field with its length before it, all big-endian."""
+    return np.dtype(
+        [
+            ("fields", ">i2"),
+            ("hash_bytes", ">i4"),
+            ("hash", f"V{HASH_BYTES}"),
+            ("vector_bytes", ">i4"),
+            ("dimensions", ">i2"),
+            ("unused", ">i2"),
+            ("vector", ">f2", (dimensions,)),
+            ("tokens_bytes", ">i4"),
+            ("tokens", ">i4"),
+        ]
     )

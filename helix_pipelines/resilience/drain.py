@@ -6,6 +6,7 @@ caller's thread, the only writer). What a kill can cost is what was in flight, a
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -91,9 +92,12 @@ def drain(
                     stop()
                 if arrived:
                     store(arrived)
+                sending.free_places()
         except BaseException:
             stop()
             raise
+        finally:
+            sending.end()
     if sending.error is not None:
         raise sending.error
 
@@ -113,6 +117,8 @@ class _Sending(Generic[Item, Result]):
         self._places = BATCHES_OF_A_WORKER * concurrency
         self._sizer = sizer
         self._halves: deque[Sequence[Item]] = deque()
+        self._unsaved = threading.Semaphore(concurrency)
+        self._collected = 0
         self.in_flight: set[Future[Outcome[Item, Result] | None]] = set()
         self.error: HelixError | None = None
 
@@ -122,12 +128,13 @@ class _Sending(Generic[Item, Result]):
             items = self._halves.popleft() if self._halves else next(self._batches, None)
             if items is None:
                 break
-            self.in_flight.add(pool.submit(_send, self._call, items))
+            self.in_flight.add(pool.submit(self._send, items))
         return bool(self.in_flight)
 
     def collect(self) -> Iterator[Outcome[Item, Result]]:
         """Outcomes that are to be stored, of the calls that have ended; none after a moment without any."""
         finished, self.in_flight = wait(self.in_flight, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+        self._collected = len(finished)
         for future in finished:
             outcome = future.result()
             if outcome is not None and self._is_final(outcome):
@@ -155,12 +162,21 @@ class _Sending(Generic[Item, Result]):
                 raise outcome.error
         return True
 
+    def free_places(self) -> None:
+        """What was collected last has been stored: as many others may be sent."""
+        self._unsaved.release(self._collected)
+        self._collected = 0
 
-def _send(call: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -> Outcome[Item, Result] | None:
-    """What a call came to; None where it was stopped before it was sent."""
-    try:
-        return Outcome(items, call(items), None)
-    except StoppedError:
-        return None
-    except HelixError as error:
-        return Outcome(items, None, error)
+    def end(self) -> None:
+        """Nothing is stored any more: whoever waits for a place finds out that the work is stopped."""
+        self._unsaved.release(self._places)
+
+    def _send(self, items: Sequence[Item]) -> Outcome[Item, Result] | None:
+        """What a call came to; None where it was stopped before it was sent."""
+        self._unsaved.acquire()
+        try:
+            return Outcome(items, self._call(items), None)
+        except StoppedError:
+            return None
+        except HelixError as error:
+            return Outcome(items, None, error)

@@ -12,6 +12,9 @@ from psycopg import sql
 RAW = "bytea"
 """Column type for values that are bytes in the receiver's binary form already (uuid, jsonb, halfvec): they pass as they are."""
 
+_COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+"""Signature, flags and the length of no extension, as COPY's binary format begins (PostgreSQL's documentation of COPY)."""
+_COPY_END = b"\xff\xff"
 _JSONB_VERSION = b"\x01"
 _INT64 = range(-(2**63), 2**64)
 
@@ -20,14 +23,27 @@ def copy_rows(
     connection: psycopg.Connection, table: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[Any]]
 ) -> None:
     """Append `rows` to `table`; `columns` are (name, type) pairs, with RAW for values that are encoded already."""
-    schema, _, name = table.rpartition(".")
-    target = sql.Identifier(schema, name) if schema else sql.Identifier(name)
-    names = sql.SQL(", ").join(sql.Identifier(column) for column, _ in columns)
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target, names)
+    statement = _statement(table, [column for column, _ in columns])
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.set_types([kind for _, kind in columns])
         for row in rows:
             copy.write_row(row)
+
+
+def copy_packed(connection: psycopg.Connection, table: str, columns: Sequence[str], rows: Iterable[bytes]) -> None:
+    """Append `rows`, which are in COPY's binary form already: any number of them in each piece."""
+    with connection.cursor() as cursor, cursor.copy(_statement(table, columns)) as copy:
+        copy.write(_COPY_HEADER)
+        for piece in rows:
+            copy.write(piece)
+        copy.write(_COPY_END)
+
+
+def _statement(table: str, columns: Sequence[str]) -> sql.Composed:
+    schema, _, name = table.rpartition(".")
+    target = sql.Identifier(schema, name) if schema else sql.Identifier(name)
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    return sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target, names)
 
 
 def jsonb(value: Any) -> bytes | None:
