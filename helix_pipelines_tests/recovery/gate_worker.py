@@ -62,7 +62,7 @@ class Task(msgspec.Struct, kw_only=True):
     request_timeout: float = 10.0
     timeout: float = 10.0
     """Of a request with its retries."""
-    patience: float = 60.0
+    patience: float = 90.0
 
 
 class Sent(msgspec.Struct, array_like=True):

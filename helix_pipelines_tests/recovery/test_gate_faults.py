@@ -18,10 +18,11 @@ from helix_pipelines.storage.schema import ensure_schema
 from helix_pipelines_tests.databases import NOT_DURABLE, ThrowawayPostgres
 from helix_pipelines_tests.fakes.accounting import OutageKind
 from helix_pipelines_tests.fakes.embedding_service import FakeEmbeddingService, running_fake_process
-from helix_pipelines_tests.recovery.gate_fleet import Fleet, failures, fleet, probes, sent
+from helix_pipelines_tests.recovery.gate_fleet import Fleet, failures, probes, sent
 from helix_pipelines_tests.recovery.gate_worker import Report, Task
 
 PROCESSES = 4
+"""As many as there are workers."""
 LIMITS = GateLimits(max_concurrency=8, failure_threshold=5, probe_cap_seconds=1.0)
 REQUEST_TIMEOUT = 0.5
 TEXTS_OF_A_REQUEST = 10
@@ -29,12 +30,6 @@ LEASE_SECONDS = 1.5
 """Of the tasks below that are killed: their timeout of 0.5 s and the gate's margin."""
 NOTICED = 0.3
 """Seconds after which somebody has seen that he may go on."""
-
-
-@pytest.fixture(scope="module")
-def workers() -> Iterator[Fleet]:
-    with fleet(PROCESSES) as started:
-        yield started
 
 
 @pytest.fixture
@@ -94,6 +89,29 @@ def wait_until(holds: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
+def assert_an_outage_is_survived(
+    database: str, workers: Fleet, fake: FakeEmbeddingService, kind: OutageKind, seconds: float, share: int
+) -> None:
+    """All that is asked of a dead service: what was in flight, the failures that it took to notice, one probe at a time."""
+    workers.begin([embedding(database, fake.url, worker, share) for worker in range(PROCESSES)])
+    fake.outage(kind, after=0.3, seconds=seconds)
+    reports = workers.reports(range(PROCESSES))
+
+    (outage,) = fake.counters().outages
+    assert outage.ended is not None
+    assert outage.first_success is not None
+    tried = probes(reports)
+    in_vain = [one for one in sent(reports) if one.code is not None]
+    assert len(in_vain) <= LIMITS.max_concurrency + LIMITS.failure_threshold - 1 + len(tried)
+    assert len(tried) >= 2
+    assert all(earlier.released < later.granted for earlier, later in pairwise(tried))
+    still_out = REQUEST_TIMEOUT if kind == "hang" else 0.0
+    assert outage.first_success - outage.ended <= LIMITS.probe_cap_seconds + NOTICED + still_out
+    # An answer on its way is lost with a connection that is cut: it was paid, and its sender cannot know.
+    lost = LIMITS.max_concurrency * TEXTS_OF_A_REQUEST if kind == "refused" else 0
+    assert_all_was_paid_once(reports, fake, PROCESSES * share, lost)
+
+
 def assert_all_was_paid_once(reports: list[Report], fake: FakeEmbeddingService, texts: int, lost: int = 0) -> None:
     """All texts have been answered, and none twice but for as many as may have been lost."""
     assert failures(reports) == []
@@ -107,25 +125,15 @@ def assert_all_was_paid_once(reports: list[Report], fake: FakeEmbeddingService, 
 def test_a_dead_service_is_left_alone_and_used_again(
     migrated_url: str, workers: Fleet, slow_service: FakeEmbeddingService, kind: OutageKind
 ) -> None:
-    """All that is asked of it: what was in flight, the failures that it took to notice, and one probe at a time."""
-    share = 300
-    workers.begin([embedding(migrated_url, slow_service.url, worker, share) for worker in range(PROCESSES)])
-    slow_service.outage(kind, after=0.3, seconds=2.0)
-    reports = workers.reports(range(PROCESSES))
+    assert_an_outage_is_survived(migrated_url, workers, slow_service, kind, seconds=2.0, share=300)
 
-    (outage,) = slow_service.counters().outages
-    assert outage.ended is not None
-    assert outage.first_success is not None
-    tried = probes(reports)
-    in_vain = [one for one in sent(reports) if one.code is not None]
-    assert len(in_vain) <= LIMITS.max_concurrency + LIMITS.failure_threshold - 1 + len(tried)
-    assert len(tried) >= 2
-    assert all(earlier.released < later.granted for earlier, later in pairwise(tried))
-    still_out = REQUEST_TIMEOUT if kind == "hang" else 0.0
-    assert outage.first_success - outage.ended <= LIMITS.probe_cap_seconds + NOTICED + still_out
-    # An answer on its way is lost with a connection that is cut: it was paid, and its sender cannot know.
-    lost = LIMITS.max_concurrency * TEXTS_OF_A_REQUEST if kind == "refused" else 0
-    assert_all_was_paid_once(reports, slow_service, PROCESSES * share, lost)
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("kind", ["503", "refused", "hang"])
+def test_a_minute_without_service_is_survived(
+    migrated_url: str, workers: Fleet, slow_service: FakeEmbeddingService, kind: OutageKind
+) -> None:
+    assert_an_outage_is_survived(migrated_url, workers, slow_service, kind, seconds=60.0, share=5_000)
 
 
 @pytest.mark.parametrize("limit_headers", ["always", "refused"])
@@ -147,7 +155,7 @@ def test_limits_that_are_set_too_high_are_corrected_by_what_the_service_says(
     }
     with running_fake_process(behaviour) as fake:
         tasks = [
-            Task(kind="flood", database=migrated_url, service=fake.url, limits=configured, seed=worker, seconds=3.0)
+            Task(kind="flood", database=migrated_url, service=fake.url, limits=configured, seed=worker, seconds=2.5)
             for worker in range(PROCESSES)
         ]
         reports = workers.run(tasks)

@@ -12,7 +12,7 @@ from helix_pipelines_tests.recovery.gate_fleet import Fleet, fleet
 ATTAINED = 0.97
 SHORT = 1.0
 """Seconds of a period, of which each cell has some."""
-PERIODS = 3.5
+PERIODS = 3.0
 CELLS = [
     Cell(1, "bucket", "both", SHORT, PERIODS),
     Cell(4, "fixed", "tokens", SHORT, PERIODS),
@@ -21,12 +21,6 @@ CELLS = [
 ]
 TRIES = 3
 """A machine that stands still for half a second loses budget that nobody can use later: such a run proves nothing."""
-
-
-@pytest.fixture(scope="module")
-def workers() -> Iterator[Fleet]:
-    with fleet(4) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
