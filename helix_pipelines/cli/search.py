@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from helix_pipelines.instance.services import EmbeddingEndpoint
     from helix_pipelines.serving.search import Hit, SearchResult
 
+LOCK_MILLISECONDS = 300
+"""For the gate's row, should somebody hold it: then full text alone is searched."""
 ANSWER_LINES = 4
 SOURCES_SHOWN = 3
 INDENT = " " * 11
@@ -131,6 +133,7 @@ def _embed(
     from helix_pipelines.resilience.interactive import call_now
 
     query = query_text(text, generation.recipe)
+    connection.execute(f"SET lock_timeout = {LOCK_MILLISECONDS}")
     gate = Gate(lambda: connection, endpoint.gate_key, SERVICE, endpoint.limits(settings))
     with _embedding_api(endpoint, generation.dimensions, settings.search_timeout) as api:
         reply = call_now(

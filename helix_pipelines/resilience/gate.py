@@ -7,6 +7,7 @@ docs/decisions/0005.
 
 from __future__ import annotations
 
+import secrets
 import threading
 import uuid
 from collections.abc import Callable
@@ -146,6 +147,7 @@ class Gate:
         self.service = service
         self.limits = limits
         self._connect = connect
+        self._holder = secrets.randbits(62)
         self._connection: psycopg.Connection | None = None
         self._turn = threading.Lock()
 
@@ -156,7 +158,14 @@ class Gate:
         more than `max_wait` seconds. `scope` is what an operator may correct (the model): a gate that was shut for another scope
         does not refuse this one.
         """
-        parameters = {"class": str(kind), "tokens": tokens, "ttl": ttl, "max_wait": max_wait, "scope": scope}
+        parameters = {
+            "class": str(kind),
+            "tokens": tokens,
+            "ttl": ttl,
+            "max_wait": max_wait,
+            "scope": scope,
+            "holder": self._holder,
+        }
         verdict, wait, lease, is_probe, code, message = self._ask("gate_acquire", parameters)
         return Answer(Verdict(verdict), wait or 0.0, lease, bool(is_probe), code, message)
 
@@ -200,15 +209,20 @@ class Gate:
                 connection = self._connected()
                 row = connection.execute(load(query), {"key": self.key, **parameters}).fetchone()
             except psycopg.Error:
-                self._disconnect()
+                if self._connection is not None and self._connection.closed:
+                    self._connection = None
                 raise
         assert row is not None
         return row
 
     def _connected(self) -> psycopg.Connection:
         if self._connection is None:
-            self._connection = self._connect()
-            self._register(self._connection)
+            connection = self._connect()
+            # While it is held the process lives: others need not wait for a dead one's leases to lapse by themselves. Shared, as
+            # the server may not have noticed yet that an earlier connection is gone.
+            connection.execute("SELECT pg_try_advisory_lock_shared(%s)", [self._holder])
+            self._register(connection)
+            self._connection = connection
         return self._connection
 
     def _register(self, connection: psycopg.Connection) -> None:

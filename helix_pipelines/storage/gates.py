@@ -28,9 +28,7 @@ def choose_limits(connection: psycopg.Connection, key: str, limits: Mapping[str,
     columns = sql.SQL(", ").join(
         sql.SQL("{} = {}").format(sql.Identifier(f"chosen_{name}"), sql.Placeholder(name)) for name in limits
     )
-    statement = sql.SQL("UPDATE helix.gate SET {} WHERE encode(key_hash, 'hex') = {}").format(
-        columns, sql.Placeholder("key")
-    )
+    statement = sql.SQL("UPDATE helix.gate SET {} WHERE id = {}").format(columns, sql.Placeholder("key"))
     connection.execute(statement, {**limits, "key": key})
     return list_gates(connection, key)[0]
 

@@ -366,6 +366,7 @@ gate = Table(
     Column("failures", Integer, nullable=False, server_default="0"),
     _time("retry_at"),
     Column("message", Text),
+    Column("id", Text, Computed("encode(key_hash, 'hex')", persisted=True)),
     # What the settings say; `chosen_*` is an operator's word and wins, `told_*` is the service's own and caps both.
     Column("period_seconds", Double, CheckConstraint("period_seconds > 0", name="period_seconds"), nullable=False,
            server_default="60"),
@@ -405,6 +406,7 @@ gate_lease = Table(
     Column("class", Text, CheckConstraint("class IN ('interactive', 'bulk')", name="class"), nullable=False),
     Column("breaker_generation", BigInteger, nullable=False),
     _time("expires_at", nullable=False),
+    Column("holder", BigInteger),
     _time("starts_at", default=True),
     Column("is_probe", Boolean, nullable=False, server_default="false"),
     Column("estimated_tokens", Integer, nullable=False, server_default="0"),

@@ -19,7 +19,7 @@ from helix_pipelines.resilience.errors import (
     TransientError,
     UnavailableError,
 )
-from helix_pipelines.resilience.gate import Kind, Outcome, Report
+from helix_pipelines.resilience.gate import Kind, Outcome, Report, Verdict
 from helix_pipelines.resilience.gate_limits import GateLimits
 from helix_pipelines.resilience.gated_calls import GatedCalls, StoppedError
 from helix_pipelines.resilience.rate_headers import NO_HEADERS
@@ -266,3 +266,22 @@ class TestADatabaseThatIsAway:
         with pytest.raises(psycopg.OperationalError, match="refused"):
             call(calls_of(gate), service)
         assert service.asked == []
+
+
+def test_the_places_of_a_dead_process_come_back_within_seconds_and_those_of_a_living_one_do_not(
+    make_gate: MakeGate,
+) -> None:
+    gate = make_gate(GateLimits(max_concurrency=2))
+    dying, living = gate.another(), gate.another()
+    for process in (dying, living):
+        assert process.acquire(Kind.BULK, 1, ttl=100, max_wait=0, scope=SCOPE).verdict is Verdict.GRANTED
+    dying.close()
+    assert gate.gate.acquire(Kind.BULK, 1, ttl=100, max_wait=0, scope=SCOPE).verdict is Verdict.BUSY
+    with psycopg.connect(gate.url) as connection:
+        left = connection.execute(
+            "SELECT extract(epoch FROM expires_at - clock_timestamp())::float FROM helix.gate_lease"
+            " WHERE key_hash = %s ORDER BY expires_at",
+            [gate.gate.key],
+        ).fetchall()
+    assert left[0][0] <= 5
+    assert left[1][0] > 90

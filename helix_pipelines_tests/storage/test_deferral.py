@@ -15,6 +15,7 @@ from helix_pipelines.resilience.errors import FencedError, UnavailableError
 from helix_pipelines.storage.batches import BatchSettings, FileRequest, create_batch
 from helix_pipelines.storage.deferral import SHORTEST_WAIT, continue_due, defer
 from helix_pipelines.storage.engine import Database
+from helix_pipelines.storage.gates import reset_breaker
 from helix_pipelines.storage.leases import phase
 from helix_pipelines.storage.states import BatchState
 
@@ -170,6 +171,15 @@ class TestGoingOn:
         assert batches.go_on() == keys[:1]
         batches.gate("closed")
         assert batches.go_on() == keys[1:]
+
+    def test_nobody_goes_on_at_a_gate_that_is_shut_until_an_operator_acts(self, batches: Batches) -> None:
+        batches.gate("closed")
+        batches.execute("UPDATE helix.gate SET shut_code = 'EMBEDDING_UNAUTHORIZED'")
+        key = batches.deferred("faq")
+        assert batches.go_on() == []
+        with batches.database.transaction() as connection:
+            reset_breaker(connection, GATE.hex())
+        assert batches.go_on() == [key]
 
     def test_the_most_urgent_finds_out(self, batches: Batches) -> None:
         batches.gate("open")

@@ -1,5 +1,5 @@
 -- Deferred batches that are due go to the end of the queue. Of a gate that is not closed only the first goes, and only if no other
--- batch of it is under way.
+-- batch of it is under way; of one that is shut none goes before an operator has acted.
 WITH due AS (
     SELECT b.id, b.priority,
            g.breaker IS NOT DISTINCT FROM 'closed' OR g.breaker IS NULL AS free,
@@ -10,7 +10,7 @@ WITH due AS (
                           OR o.state = 'running' AND o.lease_expires_at > clock_timestamp())) AS under_way
     FROM helix.import_batch b
     LEFT JOIN helix.gate g ON g.key_hash = b.gate_key
-    WHERE b.state = 'deferred' AND b.retry_at <= clock_timestamp()
+    WHERE b.state = 'deferred' AND b.retry_at <= clock_timestamp() AND g.shut_code IS NULL
 ), chosen AS (
     SELECT id, row_number() OVER (ORDER BY priority DESC, id) AS place
     FROM due

@@ -1,5 +1,5 @@
 -- Gates for people: limits in force and by origin, and how the breaker stands.
-SELECT encode(g.key_hash, 'hex') AS key,
+SELECT g.id AS key,
        g.service,
        CASE WHEN g.shut_code IS NOT NULL THEN 'shut' ELSE g.breaker END AS state,
        g.shut_code AS code,
@@ -26,5 +26,5 @@ SELECT encode(g.key_hash, 'hex') AS key,
        CASE WHEN g.day = (clock_timestamp() AT TIME ZONE 'UTC')::date THEN g.day_tokens ELSE 0 END AS tokens_today
 FROM helix.gate g
 CROSS JOIN LATERAL helix.gate_limits(g) f
-WHERE %(key)s::text IS NULL OR encode(g.key_hash, 'hex') = %(key)s
+WHERE %(key)s::text IS NULL OR g.id = %(key)s
 ORDER BY g.service, g.key_hash

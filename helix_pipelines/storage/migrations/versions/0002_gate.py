@@ -12,6 +12,7 @@ branch_labels = None
 depends_on = None
 
 GATE_COLUMNS = (
+    "id",
     "period_seconds",
     "tokens_per_day",
     "failure_threshold",
@@ -37,9 +38,9 @@ GATE_COLUMNS = (
     "day",
     "day_tokens",
 )
-LEASE_COLUMNS = ("starts_at", "is_probe", "estimated_tokens", "charged_tokens")
+LEASE_COLUMNS = ("holder", "starts_at", "is_probe", "estimated_tokens", "charged_tokens")
 BATCH_COLUMNS = ("retry_at", "gate_key")
-FUNCTIONS = ("gate_release", "gate_check", "gate_acquire", "gate_slot", "gate_limits", "gate_clock")
+FUNCTIONS = ("gate_release", "gate_check", "gate_acquire", "gate_bury", "gate_slot", "gate_limits", "gate_clock")
 AUTOVACUUM = "autovacuum_vacuum_threshold, autovacuum_vacuum_scale_factor, autovacuum_vacuum_cost_delay"
 
 

@@ -1,5 +1,6 @@
 -- What a gate has to know beside its limits. Times are of the database's clock, all waits are in seconds.
 ALTER TABLE helix.gate
+    ADD COLUMN id TEXT GENERATED ALWAYS AS (encode(key_hash, 'hex')) STORED, -- the key as people and the audit log name it
     ADD COLUMN period_seconds DOUBLE PRECISION DEFAULT '60' NOT NULL CONSTRAINT ck_gate_period_seconds CHECK (period_seconds > 0),
     ADD COLUMN tokens_per_day BIGINT,
     ADD COLUMN failure_threshold INTEGER DEFAULT '5' NOT NULL,
@@ -26,6 +27,7 @@ ALTER TABLE helix.gate
     ADD COLUMN day_tokens BIGINT DEFAULT '0' NOT NULL;
 
 ALTER TABLE helix.gate_lease
+    ADD COLUMN holder BIGINT,
     ADD COLUMN starts_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     ADD COLUMN is_probe BOOLEAN DEFAULT 'false' NOT NULL,
     ADD COLUMN estimated_tokens INTEGER DEFAULT '0' NOT NULL,
@@ -88,6 +90,17 @@ BEGIN
     next_tokens_tat := greatest(tokens_tat, start) + cost * per_token * second;
 END $$;
 
+-- Let the leases of dead holders lapse after some seconds, in which what they sent ends too. A living one has an advisory lock.
+CREATE FUNCTION helix.gate_bury(p_key bytea, t timestamptz) RETURNS void LANGUAGE sql AS $$
+    UPDATE helix.gate_lease l SET expires_at = t + interval '5 seconds'
+    WHERE l.key_hash = p_key AND l.holder IS NOT NULL AND l.expires_at > t + interval '5 seconds'
+      AND NOT EXISTS (
+          SELECT FROM pg_locks k
+          WHERE k.locktype = 'advisory' AND k.granted AND k.objsubid = 1
+            AND k.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+            AND (k.classid::bigint << 32 | k.objid::bigint) = l.holder)
+$$;
+
 -- Ask for the right to send one request. `verdict`: granted (wait, then send), or why not, with the seconds after which to ask
 -- again: busy (all places taken), late (the turn comes after max_wait), blocked (the service asked for patience), open (it does
 -- not answer), spent (the day's tokens are used up), shut (an operator has to act; code and message say what to do).
@@ -97,6 +110,7 @@ END $$;
 -- leases later; so it takes 1 ms always.
 CREATE FUNCTION helix.gate_acquire(
     p_key bytea, p_class text, p_tokens integer, p_ttl double precision, p_max_wait double precision, p_scope text,
+    p_holder bigint,
     OUT verdict text, OUT wait double precision, OUT lease uuid, OUT is_probe boolean, OUT code text, OUT message text
 ) LANGUAGE plpgsql SET enable_bitmapscan = off AS $$
 DECLARE
@@ -155,6 +169,7 @@ BEGIN
         IF EXISTS (SELECT FROM helix.gate_lease e WHERE e.key_hash = p_key AND e.is_probe
                                                         AND e.breaker_generation = g.breaker_generation) THEN
             verdict := 'open'; wait := poll;
+            PERFORM helix.gate_bury(p_key, t);
         ELSIF g.breaker = 'open' AND t < g.retry_at THEN
             verdict := 'open'; wait := extract(epoch FROM g.retry_at - t);
         END IF;
@@ -173,6 +188,7 @@ BEGIN
     -- While people search, one place is theirs.
     IF live >= l.concurrency - (is_searched AND NOT is_interactive AND l.concurrency > 1)::integer THEN
         verdict := 'busy'; wait := poll / 2;
+        PERFORM helix.gate_bury(p_key, t);
         RETURN;
     END IF;
 
@@ -227,8 +243,8 @@ BEGIN
     verdict := 'granted';
     lease := gen_random_uuid();
     INSERT INTO helix.gate_lease
-        (id, key_hash, class, breaker_generation, starts_at, expires_at, is_probe, estimated_tokens, charged_tokens)
-    VALUES (lease, p_key, p_class, g.breaker_generation, slot.start, slot.start + p_ttl * second, is_probe, p_tokens, charged);
+        (id, key_hash, class, holder, breaker_generation, starts_at, expires_at, is_probe, estimated_tokens, charged_tokens)
+    VALUES (lease, p_key, p_class, p_holder, g.breaker_generation, slot.start, slot.start + p_ttl * second, is_probe, p_tokens, charged);
     UPDATE helix.gate
     SET requests_tat = CASE WHEN takes_own THEN requests_tat ELSE slot.next_requests_tat END,
         tokens_tat = CASE WHEN takes_own THEN tokens_tat ELSE slot.next_tokens_tat END,
