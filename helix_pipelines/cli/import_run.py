@@ -85,13 +85,15 @@ def _run(connection: psycopg.Connection, batch: str, start: StartRun, display: D
     except KeyboardInterrupt:
         note("Stopping the run; the same command continues the import later.")
         run.terminate(STOP_SECONDS)
-        record_run_end(connection, batch, run.run_id, BatchState.PAUSED, run_created=launched)
+        record_run_end(connection, batch, run.run_id, BatchState.PAUSED, run_created=launched, worker_is_gone=True)
         raise
     if code != 0:
         message = f"The run's process ended with exit code {code}; its log is {run.log}."
         note(message)
         error = {"code": "RUN_WORKER_LOST", "message": message}
-        record_run_end(connection, batch, run.run_id, BatchState.ERROR, run_created=launched, error=error)
+        record_run_end(
+            connection, batch, run.run_id, BatchState.ERROR, run_created=launched, error=error, worker_is_gone=True
+        )
     return run.run_id
 
 

@@ -164,7 +164,8 @@ class _Sending(Generic[Item, Result]):
 
     def free_places(self) -> None:
         """What was collected last has been stored: as many others may be sent."""
-        self._unsaved.release(self._collected)
+        if self._collected:
+            self._unsaved.release(self._collected)
         self._collected = 0
 
     def end(self) -> None:

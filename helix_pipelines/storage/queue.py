@@ -101,8 +101,11 @@ def record_run_end(
     *,
     run_created: datetime,
     error: Mapping[str, Any] | None = None,
+    worker_is_gone: bool = False,
 ) -> bool:
     """Move a batch whose run has ended without saying so itself to `state`; False where the run has no say in it any more.
+
+    Where its worker is known to be gone, nobody needs to wait for its lease to lapse.
 
     A run speaks for its batch while it is the one that works on it, or for a launch that is older than itself. Events of
     runs may come late: orphans have been seen to live 100 s beside the run that replaced them.
@@ -115,6 +118,7 @@ def record_run_end(
             "state": str(state),
             "created": run_created,
             "error": Jsonb(dict(error)) if error else None,
+            "gone": worker_is_gone,
         },
     )
     return moved.rowcount == 1

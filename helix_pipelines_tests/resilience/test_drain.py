@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helix_pipelines.resilience.drain import Outcome, drain
+from helix_pipelines.resilience.drain import LOOK_SECONDS, Outcome, drain
 from helix_pipelines.resilience.errors import (
     GlobalError,
     HelixError,
@@ -94,6 +94,37 @@ def test_no_more_calls_are_in_flight_than_allowed() -> None:
 
     run([[item] for item in range(40)], call, concurrency=4)
     assert peak == 4
+
+
+def test_a_service_that_takes_its_time_is_waited_for() -> None:
+    def call(items: Sequence[int]) -> Doubled:
+        threading.Event().wait(1.5 * LOOK_SECONDS)
+        return double(items)
+
+    assert results(run([[1], [2], [3]], call, concurrency=2)) == [2, 4, 6]
+
+
+def test_no_more_is_sent_than_can_be_lost_before_it_is_stored() -> None:
+    sent, lock = 0, threading.Lock()
+    unsaved: list[int] = []
+    stored = 0
+
+    def call(items: Sequence[int]) -> Doubled:
+        nonlocal sent
+        with lock:
+            sent += 1
+            unsaved.append(sent - stored)
+        return double(items)
+
+    def store(outcomes: Sequence[Outcome[int, Doubled]]) -> None:
+        nonlocal stored
+        threading.Event().wait(0.01)
+        with lock:
+            stored += len(outcomes)
+
+    drain(iter([[item] for item in range(60)]), call, store, concurrency=4, sizer=NotedSizes(), stop=lambda: None)
+    assert stored == sent == 60
+    assert max(unsaved) == 4
 
 
 @settings(max_examples=60, deadline=None)

@@ -2,6 +2,7 @@
 UPDATE helix.import_batch
 SET state = %(state)s,
     error = %(error)s,
+    lease_expires_at = CASE WHEN %(gone)s THEN least(lease_expires_at, clock_timestamp()) ELSE lease_expires_at END,
     finished_at = CASE WHEN %(state)s IN ('error', 'cancelled') THEN clock_timestamp() END
 WHERE partition_key = %(key)s
   AND ((state = 'running' AND run_id = %(run_id)s)
