@@ -78,6 +78,8 @@ class BatchSizer:
         self._ceiling = max(1, min(MAX_TEXTS, cap or MAX_TEXTS))
         self._floor = min(MIN_TEXTS, self._ceiling)
         self._successes = 0
+        self._passed = 0
+        self._refused: int | None = None
         self.max_tokens: int | None = None
         """Tokens of a request at most, where the service limits them: more gains nothing."""
         if tokens_per_minute:
@@ -91,15 +93,30 @@ class BatchSizer:
 
     def record_success(self, seconds: float) -> None:
         """A request took `seconds`: after three in less than half of the deadline, grow."""
+        self._passed = max(self._passed, self.texts)
         if seconds >= self._deadline / 2:
             self._successes = 0
             return
         self._successes += 1
         if self._successes >= SUCCESSES_TO_GROW:
             self._successes = 0
-            self.texts = min(self._ceiling, max(self.texts + 1, int(self.texts * GROWTH)))
+            self.texts = min(self._ceiling, self._next_size())
 
-    def record_too_large(self) -> None:
-        """A request was refused as too large (413) or ran into its deadline: halve."""
+    def record_too_large(self, texts: int) -> None:
+        """A request of `texts` texts was refused as too large (413): shrink, and never grow to that size again."""
         self._successes = 0
-        self.texts = max(self._floor, self.texts // 2)
+        self._refused = min(self._refused or texts, texts)
+        self._ceiling = max(1, min(self._ceiling, texts - 1))
+        if self._passed >= texts:
+            self._passed = 0  # those texts were shorter
+        self.texts = min(self._ceiling, self._passed or max(1, self.texts // 2))
+
+    def record_timed_out(self) -> None:
+        """A request ran into its deadline: halve."""
+        self._successes = 0
+        self.texts = max(min(self._floor, self._ceiling), self.texts // 2)
+
+    def _next_size(self) -> int:
+        """Half as much again, but no more than half the way to a size that was refused."""
+        grown = max(self.texts + 1, int(self.texts * GROWTH))
+        return grown if self._refused is None else min(grown, (self.texts + self._refused) // 2)

@@ -61,8 +61,11 @@ class Sizer(Protocol):
     def record_success(self, seconds: float) -> None:
         """A request took so long."""
 
-    def record_too_large(self) -> None:
-        """A request was refused as too large or ran into its deadline."""
+    def record_too_large(self, items: int) -> None:
+        """A request of so many items was refused as too large."""
+
+    def record_timed_out(self) -> None:
+        """A request ran into its deadline."""
 
 
 def drain(
@@ -150,12 +153,12 @@ class _Sending(Generic[Item, Result]):
                 return False
             case ItemError() if len(outcome.items) > 1:
                 if isinstance(outcome.error, TooLargeError):
-                    self._sizer.record_too_large()
+                    self._sizer.record_too_large(len(outcome.items))
                 middle = len(outcome.items) // 2
                 self._halves += (outcome.items[:middle], outcome.items[middle:])
                 return False
             case TimedOutError():
-                self._sizer.record_too_large()
+                self._sizer.record_timed_out()
             case ItemError() | TransientError() | LimitedError():
                 pass
             case _:

@@ -68,26 +68,41 @@ def test_what_failed_again_and_again_is_sent_alone_in_the_end() -> None:
     assert [sizer.after(attempts) for attempts in range(6)] == [200, 50, 12, 3, 1, 1]
 
 
-def test_a_refused_size_is_halved_down_to_ten() -> None:
+def test_a_request_that_ran_into_its_deadline_is_halved_down_to_ten() -> None:
     sizer = BatchSizer(deadline=120)
     sizes = []
     for _ in range(6):
-        sizer.record_too_large()
+        sizer.record_timed_out()
         sizes.append(sizer.texts)
 
     assert sizes == [100, 50, 25, 12, 10, 10]
 
 
+@pytest.mark.parametrize("taken", [1, 4, 7, 50, 64, 150])
+def test_the_size_that_a_service_takes_is_found_and_not_passed_again(taken: int) -> None:
+    sizer = BatchSizer(deadline=120)
+    refused = 0
+    for _ in range(200):
+        if sizer.texts > taken:
+            refused += 1
+            sizer.record_too_large(sizer.texts)
+        else:
+            sizer.record_success(seconds=1)
+
+    assert 0.75 * taken <= sizer.texts <= taken
+    assert refused <= 12
+
+
 def test_a_service_that_takes_fewer_than_ten_is_not_sent_ten() -> None:
     sizer = BatchSizer(deadline=120, cap=4)
-    sizer.record_too_large()
+    sizer.record_timed_out()
 
     assert sizer.texts == 4
 
 
 def test_three_quick_successes_grow_the_request_by_half_up_to_its_cap() -> None:
     sizer = BatchSizer(deadline=120, cap=140)
-    sizer.record_too_large()
+    sizer.record_timed_out()
     sizes = []
     for _ in range(9):
         sizer.record_success(seconds=1)
@@ -98,7 +113,7 @@ def test_three_quick_successes_grow_the_request_by_half_up_to_its_cap() -> None:
 
 def test_a_slow_success_starts_the_count_again() -> None:
     sizer = BatchSizer(deadline=120)
-    sizer.record_too_large()
+    sizer.record_timed_out()
     for seconds in (1, 1, 60, 1, 1):
         sizer.record_success(seconds)
 

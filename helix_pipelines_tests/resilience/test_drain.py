@@ -35,13 +35,17 @@ class NotedSizes:
 
     def __init__(self) -> None:
         self.successes: list[float] = []
-        self.too_large = 0
+        self.too_large: list[int] = []
+        self.timed_out = 0
 
     def record_success(self, seconds: float) -> None:
         self.successes.append(seconds)
 
-    def record_too_large(self) -> None:
-        self.too_large += 1
+    def record_too_large(self, items: int) -> None:
+        self.too_large.append(items)
+
+    def record_timed_out(self) -> None:
+        self.timed_out += 1
 
 
 Stored = list[Outcome[int, Doubled]]
@@ -174,7 +178,7 @@ def test_the_sizer_hears_of_successes_of_refused_sizes_and_of_deadlines() -> Non
     stored = run([[1, 2, 3, 4], [9]], call, sizer=sizer)
     assert results(stored) == [2, 4, 6, 8]
     assert sizer.successes == [0.25, 0.25]
-    assert sizer.too_large == 2
+    assert (sizer.too_large, sizer.timed_out) == ([4], 1)
 
 
 @pytest.mark.parametrize(
