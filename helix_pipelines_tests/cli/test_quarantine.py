@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from helix_pipelines_tests.cli.conftest import RunHelix
+from helix_pipelines_tests.fakes.embedding_service import FakeEmbeddingService
+from helix_pipelines_tests.stages import Stages
+
+ROWS = [
+    {"question": "How do I pay?", "answer": "By card."},
+    {"question": "No answer?", "answer": ""},
+    {"question": "What is poison?", "answer": "A text that the service refuses."},
+]
+
+
+@pytest.fixture
+def stages(
+    connection: psycopg.Connection, database_url: str, service: FakeEmbeddingService, tmp_path: Path
+) -> Iterator[Stages]:
+    service.set_faults(poison="poison")
+    stages = Stages(database_url, tmp_path, service.url, collection="support")
+    yield stages
+    stages.database.close()
+
+
+def test_nothing_refused_is_said(helix_on_database: RunHelix, connection: psycopg.Connection) -> None:
+    assert "No row" in helix_on_database("quarantine", "list").stdout
+    assert helix_on_database("quarantine", "list", "--json").document == {"rows": []}
+
+
+def test_each_refused_row_is_named_by_file_and_number_with_its_reason(
+    helix_on_database: RunHelix, stages: Stages
+) -> None:
+    record = stages.run(ROWS)
+    rows = helix_on_database("quarantine", "list", "--json").document["rows"]
+    assert [(row["stage"], row["row"], row["code"], row["import"]) for row in rows] == [
+        ("parsing", 2, "ANSWER_MISSING", record["id"]),
+        ("embedding", 3, "EMBEDDING_TEXT_REFUSED", record["id"]),
+    ]
+    assert rows[0]["raw"]
+    assert rows[1]["question"] == "What is poison?"
+    assert all(row["path"].endswith("faq.csv") and row["message"] for row in rows)
+    printed = helix_on_database("quarantine", "list").stdout
+    assert "ANSWER_MISSING" in printed
+    assert "EMBEDDING_TEXT_REFUSED" in printed
+
+
+def test_rows_are_chosen_by_stage_import_and_code(helix_on_database: RunHelix, stages: Stages) -> None:
+    first = stages.run(ROWS)
+    second = stages.run([{"question": "Another poison?", "answer": "Yes."}], "other.csv")
+
+    def chosen(*options: str) -> list[tuple[int, int]]:
+        rows = helix_on_database("quarantine", "list", "--json", *options).document["rows"]
+        return [(row["import"], row["row"]) for row in rows]
+
+    assert chosen("--stage", "embedding") == [(second["id"], 1), (first["id"], 3)]
+    assert chosen("--import", str(first["id"])) == [(first["id"], 2), (first["id"], 3)]
+    assert chosen("--code", "ANSWER_MISSING") == [(first["id"], 2)]
+    assert chosen("--code", "NO_SUCH_CODE") == []
+
+
+def test_an_unknown_stage_is_wrong_use(helix_on_database: RunHelix, connection: psycopg.Connection) -> None:
+    ended = helix_on_database("quarantine", "list", "--stage", "cooking", "--json")
+    assert ended.code == 2
+    assert ended.document["error"]["code"] == "STAGE_UNKNOWN"
