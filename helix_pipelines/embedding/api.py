@@ -27,7 +27,7 @@ MAX_ERROR_BYTES = 64 * 1024
 MAX_VECTOR_BYTES = 256 * 1024
 """Of an answer for each text: 8,192 dimensions written as long floats."""
 PROBE = ("Helix",)
-"""A text that no service can object to, to find out whether it objects to base64."""
+"""A text that no service can object to, to find out whether it objects to base64, or to every request."""
 
 
 class EmbeddingApi:
@@ -51,7 +51,8 @@ class EmbeddingApi:
     def embed(self, texts: Sequence[str], deadline: float) -> EmbeddingReply:
         """Return the vectors of `texts`, sent as one request that ends by `deadline` (a moment of `time.monotonic()`).
 
-        A service that refuses base64 is found out once, by one more request, and then asked for plain numbers.
+        A service that refuses base64 is found out once, by one more request, and then asked for plain numbers. One that has
+        never answered and refuses a harmless word too does not mean the text: GlobalError (EMBEDDING_REQUESTS_REFUSED).
 
         Raises ItemError (a text or the size of the request is refused), LimitedError, TransientError (also for an
         answer that is malformed: EMBEDDING_RESPONSE_INVALID) or GlobalError. Nothing is repeated here: see
@@ -62,12 +63,11 @@ class EmbeddingApi:
         try:
             return self._request(texts, deadline, as_base64=self._accepts_base64 is not False)
         except ItemError as error:
-            if not self._may_mean_base64(error, texts):
+            if not self._may_mean_the_request(error, texts):
                 raise
             if self._settle_base64(deadline):
                 raise
-            reply = self._request(texts, deadline, as_base64=False)
-            return replace(reply, requests=reply.requests + 2)
+            return self._retry_plainly(texts, deadline)
 
     def close(self) -> None:
         """Close all connections."""
@@ -81,13 +81,13 @@ class EmbeddingApi:
     ) -> None:
         self.close()
 
-    def _may_mean_base64(self, error: ItemError, texts: Sequence[str]) -> bool:
-        """Whether a refusal may be of base64 and not of a text.
+    def _may_mean_the_request(self, error: ItemError, texts: Sequence[str]) -> bool:
+        """Whether a refusal may be of base64, or of what all requests have in common, and not of a text.
 
-        Only asked until an answer settled it, and only for a single text: bisecting gets there before any text is given
-        up, and by then another part of the batch has usually been embedded.
+        Only asked until the service has answered once, and only for a single text: bisecting gets there before any text is
+        given up, and by then another part of the batch has usually been embedded.
         """
-        return self._accepts_base64 is None and len(texts) == 1 and error.code == "EMBEDDING_TEXT_REFUSED"
+        return not self._has_answered and len(texts) == 1 and error.code == "EMBEDDING_TEXT_REFUSED"
 
     def _settle_base64(self, deadline: float) -> bool:
         """Find out whether the service takes `encoding_format: base64`, with a text that cannot be the reason."""
@@ -98,6 +98,33 @@ class EmbeddingApi:
                 except ItemError:
                     self._accepts_base64 = False
             return self._accepts_base64 is True
+
+    def _retry_plainly(self, texts: Sequence[str], deadline: float) -> EmbeddingReply:
+        """The second and last try of a text that was refused, after the probe: without base64."""
+        try:
+            reply = self._request(texts, deadline, as_base64=False)
+        except ItemError:
+            self._refuse_to_blame_texts(deadline)
+            raise
+        return replace(reply, requests=reply.requests + 2)
+
+    def _refuse_to_blame_texts(self, deadline: float) -> None:
+        """Raise GlobalError where the probe is refused whatever its form.
+
+        The litellm proxy answers 400 with `"param": null` whether it means the model, the key or the dimensions. Every text
+        would be given up for a wrong setting.
+        """
+        try:
+            self._request(PROBE, deadline, as_base64=False)
+        except ItemError as error:
+            self._accepts_base64 = None
+            dimensions = "" if self._asked_dimensions is None else ", leave out HELIX_EMBEDDING_DIMENSIONS"
+            raise GlobalError(
+                "EMBEDDING_REQUESTS_REFUSED",
+                f"The embedding service refuses every text, a plain word too: {error.message} Check HELIX_EMBEDDING_MODEL and"
+                f" HELIX_EMBEDDING_API_KEY{dimensions}, or look into the service's log for what it objects to. No embedding"
+                f" request is sent until that is put right.",
+            ) from error
 
     def _request(self, texts: Sequence[str], deadline: float, *, as_base64: bool) -> EmbeddingReply:
         began = time.monotonic()

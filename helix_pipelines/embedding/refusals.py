@@ -28,6 +28,9 @@ ITEM = frozenset({400, 413, 422})
 TRANSIENT = frozenset({302, 303, 307, 408, 409, 425})
 """Temporary redirects are what proxies answer while the service behind them is away."""
 QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+RELAYED = "llm_provider-"
+"""The litellm proxy puts this before the wait that it asks for: it says `llm_provider-retry-after`, for limits of its own too."""
+WAITS = ("retry-after", "retry-after-ms")
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,63}")
 HAS_TO_ACT = "No embedding request is sent until that is put right."
 
@@ -50,7 +53,7 @@ def refusal_error(refusal: Refusal, where: str, model: str) -> HelixError:
     said = f"HTTP {refusal.status}{reason.words()} from {where}"
     if refusal.status == 429 and not reason.names(QUOTA):  # noqa: PLR2004 - HTTP statuses are their own names
         rate = read_rate_headers(refusal.headers)
-        wait = retry_after(refusal.headers, refusal.now)
+        wait = _asked_wait(refusal)
         message = f"The embedding service asks for patience ({said})."
         return LimitedError("EMBEDDING_LIMITED", message, rate.reset if wait is None else wait, rate)
     if refusal.status in ITEM:
@@ -58,6 +61,15 @@ def refusal_error(refusal: Refusal, where: str, model: str) -> HelixError:
     if refusal.status in TRANSIENT or refusal.status >= 500 or refusal.status < 300:  # noqa: PLR2004 - HTTP statuses
         return TransientError("EMBEDDING_SERVICE_FAILED", f"The embedding service failed ({said}). It is asked again.")
     return _global_error(refusal.status, reason, said, model)
+
+
+def _asked_wait(refusal: Refusal) -> float | None:
+    """Seconds for which the service, or else the one behind a proxy, asks to be left alone."""
+    own = retry_after(refusal.headers, refusal.now)
+    if own is not None:
+        return own
+    relayed = {name: said for name in WAITS if (said := refusal.headers.get(RELAYED + name)) is not None}
+    return retry_after(relayed, refusal.now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,6 +185,28 @@ def test_a_poisonous_text_is_never_blamed_on_base64(fake: FakeEmbeddingService) 
         assert client.embed(["good"], soon()).requests == 1
 
 
+@over_every_channel
+def test_a_service_that_refuses_every_text_is_not_believed_to_mean_them(connect: Connect) -> None:
+    """As the litellm proxy does for dimensions, a model or a key that it does not know."""
+    body = b'{"error": {"message": "...", "type": "invalid_request_error", "param": null, "code": "400"}}'
+    error = error_from(lambda _: (400, body), [ROW_TEXT], dimensions=384, connect=connect)
+
+    assert isinstance(error, GlobalError)
+    assert error.code == "EMBEDDING_REQUESTS_REFUSED"
+    assert "HELIX_EMBEDDING_DIMENSIONS" in error.message
+
+
+def test_a_refused_text_is_blamed_itself_by_a_service_that_takes_neither_it_nor_base64(
+    fake: FakeEmbeddingService,
+) -> None:
+    fake.set_faults(poison="XYZZY", refuses_base64=True)
+    with client_of(fake.url) as client:
+        with pytest.raises(ItemError):
+            client.embed(["XYZZY"], soon())
+        assert client.embed(["good"], soon()).requests == 1
+    assert fake.counters().requests == 5
+
+
 def test_vectors_are_sorted_by_their_index() -> None:
     with (
         answering(lambda _: (200, answer_of([0.0, 1.0], [1.0, 0.0], indexes=[1, 0]))) as url,
@@ -340,6 +362,19 @@ def test_a_limit_says_how_long(connect: Connect) -> None:
 
     assert isinstance(error, LimitedError)
     assert error.retry_after == 0.25
+
+
+@over_every_channel
+def test_a_limit_that_a_proxy_hands_on_says_how_long(connect: Connect) -> None:
+    headers = {"llm_provider-retry-after": "60"}
+    with (
+        answering(lambda _: (429, b""), headers) as url,
+        connect(url) as client,
+        pytest.raises(LimitedError) as caught,
+    ):
+        client.embed(["a"], soon())
+
+    assert caught.value.retry_after == 60.0
 
 
 @over_every_channel
