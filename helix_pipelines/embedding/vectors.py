@@ -15,6 +15,9 @@ from helix_pipelines.storage.copying import copy_packed
 from helix_pipelines.storage.queries import load
 
 COLUMNS = ("text_hash", "vector", "tokens")
+BY_LOOKUP = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
+"""Some hundred arrived vectors are looked up in their tables: planned by cost, the tables are read as a whole from some size on,
+for every commit (100,000 texts: 18 s of 31)."""
 HASH_BYTES, HALF_BYTES, INT_BYTES = 16, 2, 4
 HALFVEC_HEADER = 4
 """Bytes before a halfvec's numbers: their count and an unused field, two bytes each."""
@@ -41,14 +44,10 @@ def pack(texts: Sequence[Text], reply: EmbeddingReply) -> bytes:
 def store(connection: psycopg.Connection, packed: Sequence[bytes], generation: Generation, run_id: str) -> None:
     """Store what `pack` made, and serve the pairs whose last vector is among it."""
     connection.execute(load("create_arrived_vector"))
+    connection.execute(BY_LOOKUP)
     copy_packed(connection, "arrived_vector", COLUMNS, packed)
-    connection.execute("ANALYZE arrived_vector")
     connection.execute(load("store_vectors"), {"generation": generation.id, "run_id": run_id})
-    pairs = connection.execute(
-        "SELECT DISTINCT t.pair_id FROM arrived_vector v JOIN helix.passage t ON t.text_hash = v.text_hash"
-        " WHERE t.recipe = %s",
-        [generation.recipe],
-    ).fetchall()
+    pairs = connection.execute(load("pairs_of_arrived"), {"recipe": generation.recipe}).fetchall()
     connection.execute(
         load("serve_ready"),
         {"pairs": [pair for (pair,) in pairs], "generation": generation.id, "recipe": generation.recipe},
