@@ -9,11 +9,14 @@ from helix_pipelines.embedding.api import PROBE, EmbeddingApi
 from helix_pipelines.embedding.batching import BatchSizer, estimate_tokens
 from helix_pipelines.embedding.generations import Generation, ensure_generation
 from helix_pipelines.embedding.reply import EmbeddingReply
+from helix_pipelines.resilience.errors import TransientError, UnavailableError
 from helix_pipelines.resilience.gate_limits import GateLimits
 from helix_pipelines.resilience.gated_calls import GatedCalls
 from helix_pipelines.storage.engine import Database
 
 PER_MILLION = 1_000_000
+ASK_AGAIN_SECONDS = 30.0
+"""Until a first import looks again for a service that failed all tries of one request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,8 @@ class EmbeddingService:
     def generation(self, database: Database) -> Generation:
         """The active generation, made if this is the first import; a service that decides on the dimensions is asked for them.
 
-        Raises SetupError (EMBEDDING_GENERATION_MISMATCH) where the settings name another model than the knowledge base has.
+        Raises SetupError (EMBEDDING_GENERATION_MISMATCH) where the settings name another model than the knowledge base has,
+        UnavailableError where the service that has to be asked does not answer.
         """
         dimensions = self.dimensions
         while True:
@@ -53,7 +57,10 @@ class EmbeddingService:
                 generation = ensure_generation(connection, self.model, dimensions)
             if generation is not None:
                 return generation
-            dimensions = self.embed(PROBE).dimensions
+            try:
+                dimensions = self.embed(PROBE).dimensions
+            except TransientError as error:
+                raise UnavailableError(error.code, error.message, ASK_AGAIN_SECONDS) from error
 
     def sizer(self, max_texts: int) -> BatchSizer:
         """Decides on the texts of a request, of which a batch wants at most `max_texts`."""

@@ -137,6 +137,7 @@ def test_a_service_that_was_never_up_defers_the_first_import(
     deployment: Deployment, instance: dg.DagsterInstance, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HELIX_EMBEDDING_DIMENSIONS")
+    monkeypatch.setenv("HELIX_EMBEDDING_BREAKER_THRESHOLD", "1")
     deployment.service.outage("503")
     assert run(instance, key, FIRST) is DagsterRunStatus.SUCCESS
     assert deployment.batch(key)["state"] == "deferred"
