@@ -89,13 +89,12 @@ def drain(
     with ThreadPoolExecutor(concurrency, thread_name_prefix="drain") as pool:
         try:
             while sending.fill(pool):
-                # What arrives during a commit goes into the next one, so groups are as large as the writer is slow.
-                arrived = list(sending.collect())
+                group = sending.collect()
                 if sending.error is not None:
                     stop()
-                if arrived:
-                    store(arrived)
-                sending.free_places()
+                if group:
+                    store(group)
+                    sending.free_places(len(group))
         except BaseException:
             stop()
             raise
@@ -121,27 +120,35 @@ class _Sending(Generic[Item, Result]):
         self._sizer = sizer
         self._halves: deque[Sequence[Item]] = deque()
         self._unsaved = threading.Semaphore(concurrency)
-        self._collected = 0
-        self.in_flight: set[Future[Outcome[Item, Result] | None]] = set()
+        self._group = (concurrency + 1) // 2
+        self._arrived: deque[Outcome[Item, Result]] = deque()
+        self._in_flight: set[Future[Outcome[Item, Result] | None]] = set()
         self.error: HelixError | None = None
 
     def fill(self, pool: ThreadPoolExecutor) -> bool:
-        """Hand batches to the workers as far as there are places; whether anything is under way."""
-        while self.error is None and len(self.in_flight) < self._places:
+        """Hand batches to the workers as far as there are places; whether anything is under way or to be stored."""
+        while self.error is None and len(self._in_flight) + len(self._arrived) < self._places:
             items = self._halves.popleft() if self._halves else next(self._batches, None)
             if items is None:
                 break
-            self.in_flight.add(pool.submit(self._send, items))
-        return bool(self.in_flight)
+            self._in_flight.add(pool.submit(self._send, items))
+        return bool(self._in_flight or self._arrived)
 
-    def collect(self) -> Iterator[Outcome[Item, Result]]:
-        """Outcomes that are to be stored, of the calls that have ended; none after a moment without any."""
-        finished, self.in_flight = wait(self.in_flight, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
-        self._collected = len(finished)
+    def collect(self) -> list[Outcome[Item, Result]]:
+        """Outcomes that are to be stored, of the calls that have ended; none after a moment without any.
+
+        They are half as many as there are places at most: if all were stored together, the service would wait for the writer and
+        the writer for the service.
+        """
+        patience = 0 if self._arrived else LOOK_SECONDS
+        finished, self._in_flight = wait(self._in_flight, timeout=patience, return_when=FIRST_COMPLETED)
         for future in finished:
             outcome = future.result()
             if outcome is not None and self._is_final(outcome):
-                yield outcome
+                self._arrived.append(outcome)
+            else:
+                self.free_places(1)
+        return [self._arrived.popleft() for _ in range(min(self._group, len(self._arrived)))]
 
     def _is_final(self, outcome: Outcome[Item, Result]) -> bool:
         match outcome.error:
@@ -165,11 +172,9 @@ class _Sending(Generic[Item, Result]):
                 raise outcome.error
         return True
 
-    def free_places(self) -> None:
-        """What was collected last has been stored: as many others may be sent."""
-        if self._collected:
-            self._unsaved.release(self._collected)
-        self._collected = 0
+    def free_places(self, number: int) -> None:
+        """So many outcomes have been stored, or need not be: as many others may be sent."""
+        self._unsaved.release(number)
 
     def end(self) -> None:
         """Nothing is stored any more: whoever waits for a place finds out that the work is stopped."""
