@@ -17,7 +17,6 @@ import psycopg
 from helix_pipelines.embedding import vectors
 from helix_pipelines.embedding.batching import BatchSizer, estimate_tokens, plan_batches
 from helix_pipelines.embedding.generations import Generation, partition_name
-from helix_pipelines.embedding.reply import EmbeddingReply
 from helix_pipelines.embedding.service import EmbeddingService
 from helix_pipelines.embedding.texts import PendingTexts, Text
 from helix_pipelines.embedding.usage import Usage, tokens_spent
@@ -41,7 +40,7 @@ LAST_ATTEMPT = 6
 POLL_SECONDS = 0.5
 """Between looks at texts that another living run has claimed, or that are due for another attempt in a moment."""
 LONGEST_POLL = 5.0
-Arrived = Outcome[Text, EmbeddingReply]
+Arrived = Outcome[Text, vectors.Packed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +172,7 @@ class _Filling:
             for attempts, group in groupby(sorted(window, key=attrgetter("attempts")), key=attrgetter("attempts")):
                 yield from _requests(list(group), self._sizer, attempts)
 
-    def _call(self, texts: Sequence[Text]) -> EmbeddingReply:
+    def _call(self, texts: Sequence[Text]) -> vectors.Packed:
         """One request; runs in a worker thread."""
         bodies = [text.body for text in texts]
         reserved = sum(map(estimate_tokens, bodies))
@@ -182,17 +181,17 @@ class _Filling:
         try:
             reply = self._service.embed(bodies)
             used = reply.tokens
-            return reply
+            return vectors.pack(texts, reply)
         finally:
             self._budget.settle(reserved, used)
 
     def _store(self, outcomes: Sequence[Arrived]) -> None:
         """Vectors, failures, usage and what is served now, in one transaction."""
         answered = [(outcome.items, outcome.result) for outcome in outcomes if outcome.result is not None]
-        packed = [vectors.pack(texts, reply) for texts, reply in answered]
+        packed = [answer for _, answer in answered]
         usage = Usage(self._service.price)
-        for texts, reply in answered:
-            usage.add(texts, reply)
+        for texts, answer in answered:
+            usage.add(texts, answer.reply)
         embedded = self.embedded + sum(len(texts) for texts, _ in answered)
 
         def work(connection: psycopg.Connection) -> None:

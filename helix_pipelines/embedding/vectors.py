@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -23,10 +24,23 @@ HALFVEC_HEADER = 4
 """Bytes before a halfvec's numbers: their count and an unused field, two bytes each."""
 
 
-def pack(texts: Sequence[Text], reply: EmbeddingReply) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """An answer, and its `rows` as `pack` makes them."""
+
+    reply: EmbeddingReply
+    rows: bytes
+
+    @property
+    def seconds(self) -> float:
+        """How long the service took."""
+        return self.reply.seconds
+
+
+def pack(texts: Sequence[Text], reply: EmbeddingReply) -> Packed:
     """The rows of an answer in COPY's binary form: hash, unit vector as half floats, an equal share of the tokens.
 
-    All rows are made at once: row by row the writer would spend a third of its time on this.
+    All rows are made at once, by whoever called the service: row by row the writer would spend a third of its time on this.
     """
     vectors = reply.vectors
     rows = np.zeros(len(texts), _row_type(reply.dimensions))
@@ -38,14 +52,14 @@ def pack(texts: Sequence[Text], reply: EmbeddingReply) -> bytes:
     rows["vector"] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     rows["tokens_bytes"] = INT_BYTES
     rows["tokens"] = max(1, round(reply.tokens / len(texts)))
-    return rows.tobytes()
+    return Packed(reply, rows.tobytes())
 
 
-def store(connection: psycopg.Connection, packed: Sequence[bytes], generation: Generation, run_id: str) -> None:
+def store(connection: psycopg.Connection, packed: Sequence[Packed], generation: Generation, run_id: str) -> None:
     """Store what `pack` made, and serve the pairs whose last vector is among it."""
     connection.execute(load("create_arrived_vector"))
     connection.execute(BY_LOOKUP)
-    copy_packed(connection, "arrived_vector", COLUMNS, packed)
+    copy_packed(connection, "arrived_vector", COLUMNS, (answer.rows for answer in packed))
     connection.execute(load("store_vectors"), {"generation": generation.id, "run_id": run_id})
     pairs = connection.execute(load("pairs_of_arrived"), {"recipe": generation.recipe}).fetchall()
     connection.execute(
