@@ -12,11 +12,11 @@ EXAMPLES := examples/support_faq.csv examples/error_codes.jsonl examples/policie
 any_test_marked = $(BIN)/pytest -m $(1) --collect-only -qq >/dev/null 2>&1; [ $$? -ne 5 ]
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-system campaign check format lock clean
+.PHONY: help setup demo test test-recovery test-system campaign check format lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## create .venv from requirements.lock
 	@# Bytecode for a quick start, whatever PYTHONDONTWRITEBYTECODE says; a syntax error is the linter's to report.
@@ -38,6 +38,9 @@ demo: setup ## import the example files of three formats, then search them
 
 test: setup ## the tests, with the coverage floor
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+
+test-recovery: setup ## kills, outages and shared budgets, which need the processors for themselves
+	$(BIN)/pytest -m "recovery and not campaign"
 
 test-system: setup ## the tests that need root and Debian packages (a browser)
 	@if ! { $(call any_test_marked,system); }; then echo "No test is marked system."; exit 0; fi; \

@@ -16,7 +16,6 @@ from helix_pipelines_tests.stages import DIMENSIONS, Stages
 
 LONGEST_FIRST = (
     "integration/",
-    "recovery/",
     "instance/test_supervisor.py",
     "cli/test_import_process.py",
     "instance/",

@@ -9,6 +9,7 @@ import pytest
 from helix_pipelines_tests.recovery.gate_cells import THREADS, Cell, Measured, matrix, run_cell
 from helix_pipelines_tests.recovery.gate_fleet import Fleet, fleet
 
+pytestmark = pytest.mark.recovery
 ATTAINED = 0.97
 SHORT = 1.0
 """Seconds of a period, of which each cell has some."""
