@@ -44,11 +44,7 @@ def show(as_json: JsonOption = False) -> int:
     """
     with connected(load_settings()) as connection:
         known = gates.list_gates(connection)
-    if as_json:
-        write_json({"gates": known})
-    else:
-        typer.echo(_limits_text(known) or "No service has been asked yet.")
-    return ExitCode.DONE
+    return _report(known, as_json=as_json, text=_limits_text(known) or "No service has been asked yet.")
 
 
 def choose(

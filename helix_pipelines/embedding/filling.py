@@ -51,7 +51,6 @@ class EmbeddingReport:
     """
 
     generation: Generation | None
-
     texts: int
     cached: int
     requests: int
@@ -189,7 +188,7 @@ class _Filling:
         """Vectors, failures, usage and what is served now, in one transaction."""
         answered = [(outcome.items, outcome.result) for outcome in outcomes if outcome.result is not None]
         packed = [answer for _, answer in answered]
-        usage = Usage(self._service.price)
+        usage = Usage(self._service.cost)
         for texts, answer in answered:
             usage.add(texts, answer.reply)
         embedded = self.embedded + sum(len(texts) for texts, _ in answered)

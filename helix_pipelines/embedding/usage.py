@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psycopg
 
 from helix_pipelines.embedding.api import SERVICE
 from helix_pipelines.embedding.reply import EmbeddingReply
-from helix_pipelines.embedding.service import PER_MILLION
 from helix_pipelines.embedding.texts import Text
 from helix_pipelines.storage.queries import load
 
@@ -23,10 +22,13 @@ class _Paid:
 
 
 class Usage:
-    """Requests, texts and tokens of some answers, per paying import. A request for several is booked to its first text's."""
+    """Requests, texts and tokens of some answers, per paying import. A request for several is booked to its first text's.
 
-    def __init__(self, price: float) -> None:
-        self._price = price
+    `cost` says what so many tokens cost.
+    """
+
+    def __init__(self, cost: Callable[[int], float]) -> None:
+        self._cost = cost
         self._paid: dict[int, _Paid] = defaultdict(_Paid)
 
     def add(self, texts: Sequence[Text], reply: EmbeddingReply) -> None:
@@ -59,7 +61,7 @@ class Usage:
                     "requests": paid.requests,
                     "texts": paid.texts,
                     "tokens": paid.tokens,
-                    "cost": paid.tokens * self._price / PER_MILLION,
+                    "cost": self._cost(paid.tokens),
                 },
             )
 

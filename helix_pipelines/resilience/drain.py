@@ -1,7 +1,7 @@
 """The engine for work that calls out: pending items go through a limited, failing service, results are stored as they come.
 
 A phase supplies how to claim (an iterator of batches), how to call (in worker threads, through the gate) and how to store (in the
-caller's thread, the only writer). What a kill can cost is what was in flight, and what arrived while the writer was busy.
+caller's thread, the only writer). A place is freed when its result is stored: a kill costs `concurrency` batches at most.
 """
 
 from __future__ import annotations

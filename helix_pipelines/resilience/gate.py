@@ -29,6 +29,8 @@ NO_DURABILITY = "-c synchronous_commit=off -c statement_timeout=15000"
 
 LEASE_MARGIN = 1.0
 """Seconds that a lease lives longer than its request may take."""
+WORTH_CHECKING = 0.01
+"""Seconds of waiting after which a grant is looked at again: shorter ones end before anything can have changed."""
 LONGEST_BLOCK = 3600.0
 """Seconds; a service that asks to be left alone for longer is asked again all the same."""
 

@@ -19,6 +19,7 @@ import structlog
 from helix_pipelines.resilience.errors import GlobalError, HelixError, UnavailableError
 from helix_pipelines.resilience.gate import (
     LEASE_MARGIN,
+    WORTH_CHECKING,
     Answer,
     Gate,
     Kind,
@@ -33,8 +34,6 @@ from helix_pipelines.resilience.retry import RetryBudget, call_with_retry, full_
 
 log = structlog.get_logger(__name__)
 
-WORTH_CHECKING = 0.01
-"""Seconds of waiting after which a grant is looked at again: shorter ones end before anything can have changed."""
 LONGEST_NAP = 1.0
 """Seconds after which a closed gate is asked again although it said longer: an operator may have opened it meanwhile."""
 CROWD_NAP = 0.2

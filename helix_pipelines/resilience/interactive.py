@@ -12,6 +12,7 @@ from typing import TypeVar
 from helix_pipelines.resilience.errors import GlobalError, HelixError, TimedOutError, UnavailableError
 from helix_pipelines.resilience.gate import (
     LEASE_MARGIN,
+    WORTH_CHECKING,
     Answer,
     Gate,
     Kind,
@@ -32,8 +33,6 @@ WHY = {
     Verdict.OPEN: "it does not answer",
     Verdict.SPENT: "the budget of the day is used up",
 }
-WORTH_CHECKING = 0.01
-"""Seconds of waiting after which a grant is looked at again: shorter ones end before anything can have changed."""
 
 
 def call_now(gate: Gate, send: Callable[[float], Reply], *, tokens: int, scope: str, deadline: float) -> Reply:

@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 from helix_pipelines import __version__
 from helix_pipelines.resilience.errors import UsageError
 from helix_pipelines.storage.queries import load
+from helix_pipelines.storage.queue import lock_queue
 from helix_pipelines.storage.states import BatchState
 
 Mode = Literal["append", "sync"]
@@ -79,7 +80,7 @@ def create_batch(
     key = partition_key(name, datetime.now(UTC))
     position = None
     if state == BatchState.QUEUED:
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('helix.queue'))")
+        lock_queue(connection)
         row = connection.execute("SELECT coalesce(max(position), 0) + 1 FROM helix.import_batch").fetchone()
         position = row[0] if row else 1
     batch = connection.execute(

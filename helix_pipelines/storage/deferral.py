@@ -8,6 +8,7 @@ from psycopg.types.json import Jsonb
 from helix_pipelines.resilience.errors import UnavailableError
 from helix_pipelines.storage.leases import BatchWork
 from helix_pipelines.storage.queries import load
+from helix_pipelines.storage.queue import lock_queue
 from helix_pipelines.storage.states import BatchState
 
 SHORTEST_WAIT = 5.0
@@ -41,5 +42,5 @@ def continue_due(connection: psycopg.Connection) -> list[str]:
 
     While a gate is open only one batch of it is under way, to find out for all of them.
     """
-    connection.execute("SELECT pg_advisory_xact_lock(hashtext('helix.queue'))")
+    lock_queue(connection)
     return [key for (key,) in connection.execute(load("continue_deferred")).fetchall()]

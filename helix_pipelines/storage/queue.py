@@ -42,6 +42,11 @@ class Launch:
         return f"{self.partition_key}/{self.launched_at:%Y%m%dT%H%M%S.%f}"
 
 
+def lock_queue(connection: psycopg.Connection) -> None:
+    """Keep everybody else from changing the queue until the transaction ends, so that positions stay dense."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('helix.queue'))")
+
+
 def plan_launches(queue: Sequence[QueuedBatch], busy_sources: frozenset[int], slots: int) -> list[QueuedBatch]:
     """The batches to launch now, in the queue's order: as many as there are slots, and never two into one source.
 
@@ -59,7 +64,7 @@ def plan_launches(queue: Sequence[QueuedBatch], busy_sources: frozenset[int], sl
 
 def launch_next(connection: psycopg.Connection, max_running: int) -> list[Launch]:
     """Mark as launched what may run now beside what runs already; to be committed before the runs are asked for."""
-    connection.execute("SELECT pg_advisory_xact_lock(hashtext('helix.queue'))")
+    lock_queue(connection)
     row = connection.execute(load("queue_busy")).fetchone()
     running, busy = row or (0, [])
     if running >= max_running:
@@ -83,7 +88,7 @@ def launched_without_lease(connection: psycopg.Connection) -> list[str]:
 
 def requeue(connection: psycopg.Connection, partition_key: str) -> bool:
     """Put a launched batch back, at the end of the queue; False where it is not launched any more."""
-    connection.execute("SELECT pg_advisory_xact_lock(hashtext('helix.queue'))")
+    lock_queue(connection)
     moved = connection.execute(
         "UPDATE helix.import_batch SET state = 'queued', launched_at = NULL,"
         " position = (SELECT coalesce(max(position), 0) + 1 FROM helix.import_batch)"
