@@ -28,7 +28,8 @@ from helix_pipelines.enrichment.ranges import key_ranges
 from helix_pipelines.ingestion.sniff import sniff
 from helix_pipelines.instance.embedded_postgres import EmbeddedPostgres
 from helix_pipelines.parsing.limits import ParseLimits
-from helix_pipelines.parsing.readers import open_reader
+from helix_pipelines.parsing.readers import make_reader
+from helix_pipelines.parsing.request import ReadRequest
 from helix_pipelines.parsing.staging import CONTENT_COLUMNS, LEDGER_COLUMNS, staged_rows
 from helix_pipelines.serving.terms import TERMS_VERSION
 from helix_pipelines.storage.batches import BatchSettings, FileRequest, create_batch
@@ -47,7 +48,9 @@ Prepared = list[tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]]
 def prepare(path: Path, rows: int | None) -> Prepared:
     """Ledger lines and texts of the file in the stages' chunks, as import 1 of an empty database."""
     limits = ParseLimits()
-    reader = open_reader(lambda: path.open("rb"), sniff(lambda: path.open("rb"), path.name, limits), None, limits)
+    reader = make_reader(
+        ReadRequest(lambda: path.open("rb"), sniff(lambda: path.open("rb"), path.name, limits), limits)
+    )
     categorize = categorizer({}, None)
     chunks: Prepared = []
     done = 0

@@ -22,7 +22,8 @@ from typing import BinaryIO
 
 from helix_pipelines.ingestion.sniff import Sniffed, sniff
 from helix_pipelines.parsing.limits import ParseLimits
-from helix_pipelines.parsing.readers import open_reader
+from helix_pipelines.parsing.readers import make_reader
+from helix_pipelines.parsing.request import ReadRequest
 
 ROUNDS = 7
 LIMITS = ParseLimits()
@@ -85,7 +86,7 @@ def _compare(name: str, path: Path, bare: Callable[[Path], int]) -> None:
 
 
 def _helix(open_file: Callable[[], BinaryIO], sniffed: Sniffed, skip: int) -> int:
-    return sum(len(chunk) for chunk in open_reader(open_file, sniffed, None, LIMITS).chunks(skip=skip))
+    return sum(len(chunk) for chunk in make_reader(ReadRequest(open_file, sniffed, LIMITS)).chunks(skip=skip))
 
 
 def _seconds(read: Callable[[], object]) -> float:

@@ -143,7 +143,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_columns: Positive = 2_000
     """Columns of a file at most."""
     max_nesting: Positive = 100
-    """Levels of a JSON value at most."""
+    """Levels of a JSON or YAML value at most."""
+    max_rows: Positive = 10_000_000
+    """Records of a file at most."""
+    max_sheets: Positive = 200
+    """Sheets of a workbook at most."""
+    max_aliases: Positive = 1_000
+    """Aliases (`*name`) of a YAML file at most, as each may repeat a large part of it."""
+    max_document_bytes: Positive = 64 * 1024**2
+    """Bytes of a file at most that has to be held whole to be understood: YAML, Markdown, HTML."""
+    max_workbook_bytes: Positive = 512 * 1024**2
+    """Bytes of an unpacked workbook (Excel, OpenDocument) at most, as it is held whole."""
+    max_archive_members: Positive = 10_000
+    """Files in an archive at most."""
+    max_file_seconds: Seconds = 3600.0
+    """Seconds that reading one file may take."""
+    reader_timeout: Seconds = 60.0
+    """Seconds that a reader which holds a file whole may take until its first records, and between them."""
+    reader_memory: Positive = 2 * 1024**3
+    """Bytes of memory that such a reader, a process of its own, may ask for."""
 
     @property
     def inbox_dir(self) -> Path:

@@ -40,4 +40,6 @@ def _same_file(line: Mapping[str, Any], file: FileRequest, digest: Digest) -> bo
     """Same bytes read in the same way; a file that was not fingerprinted yet will be read from its path anyway."""
     if not line["latest"] or line["mode"] != file.mode or line["mapping"] != dict(file.mapping):
         return False
+    if tuple(line["sheets"]) != file.sheets:
+        return False
     return bool(line["path"] == file.path if line["sha256"] is None else line["sha256"] == digest(file.path))

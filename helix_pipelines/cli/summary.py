@@ -58,7 +58,8 @@ def _remarks(files: list[dict[str, Any]]) -> list[str]:
         for f in files
         if f["same_as"]
     ]
-    return ["\n".join(lines) for lines in (refused, same) if lines]
+    noted = [f"{f['source']}: {note['code']}: {note['message']}" for f in files for note in f["notes"]]
+    return ["\n".join(lines) for lines in (refused, same, noted) if lines]
 
 
 def _costs(report: dict[str, Any]) -> str:

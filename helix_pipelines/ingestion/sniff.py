@@ -12,6 +12,7 @@ from typing import BinaryIO
 from helix_pipelines.ingestion.dialects import Dialect, detect_dialect
 from helix_pipelines.ingestion.encodings import Encoding, checked_encoding, detect_encoding, marked_encoding
 from helix_pipelines.ingestion.signatures import refuse_known_binary, refuse_unknown_binary
+from helix_pipelines.ingestion.text_formats import TextFormat, text_format
 from helix_pipelines.parsing.compression import GZIP_MAGIC, open_plain
 from helix_pipelines.parsing.limits import ParseLimits
 from helix_pipelines.parsing.strict_json import StrictDecoder
@@ -24,12 +25,6 @@ SAMPLE_LINE_CHARS = 1 << 18
 SAMPLE_LINES = 50
 """Lines that are looked at to tell JSON Lines from one JSON text spread over lines."""
 
-_LOOKALIKES = (
-    (re.compile(r"<(!doctype|html|head|body|h[1-6]|div|p|table|a )\b", re.IGNORECASE), "an HTML page"),
-    (re.compile(r"<\?xml|<[a-z][\w:-]*[ >/]", re.IGNORECASE), "an XML document"),
-    (re.compile(r"(?:\s*#[^\n]*\n)*(?:%YAML|---[ \t]*\n|[\w\"' -]+:(?:[ \t]|\n)|- )"), "a YAML document"),
-    (re.compile(r"#{1,6} |!\[|\[!\["), "a Markdown document"),
-)
 _JSON_START = re.compile(r"\[\s*(?:[\[{\"\d\]-]|true|false|null)|\{\s*[\"}]")
 """No header begins like that, while one such as `[Question];[Answer]` is no JSON."""
 _JSON_NAMES = frozenset({".json", ".jsonl", ".ndjson"})
@@ -96,9 +91,12 @@ def _structure(
     dialect, names_a_pair = detect_dialect(sample, limits)
     if looks_like_json and not names_a_pair:
         return "json", None  # or what is left of it: its reader says what is wrong
-    if dialect is not None and (names_a_pair or not _lookalike(start)):
+    known = text_format(start)
+    if dialect is not None and (names_a_pair or known is None):
         return ("tsv" if dialect.delimiter == "\t" else "csv"), dialect
-    raise _not_a_table(start, name)
+    if known is not None and known.name is not None:
+        return known.name, None
+    raise _not_a_table(known, name)
 
 
 def _is_json_lines(open_content: Callable[[], BinaryIO], found: Encoding, limits: ParseLimits) -> bool:
@@ -120,21 +118,17 @@ def _kind(line: str, decoder: StrictDecoder) -> type | None:
     return decoder.kind(line)
 
 
-def _not_a_table(start: str, name: str) -> FileRejectedError:
+def _not_a_table(known: TextFormat | None, name: str) -> FileRejectedError:
     """The refusal of a text without records, naming what it looks like."""
     if PurePath(name).suffix.lower() in _JSON_NAMES:
         return FileRejectedError(
             "INVALID_JSON", "The file is named as JSON but does not start with [ or {. Export it again as JSON."
         )
-    kind = _lookalike(start) or "plain text without columns"
+    kind = known.words if known else "plain text without columns"
     return FileRejectedError(
         "UNSUPPORTED_FORMAT",
         f"The file looks like {kind}. Hand over a table with a header line (CSV), JSON Lines or a JSON array.",
     )
-
-
-def _lookalike(start: str) -> str | None:
-    return next((kind for pattern, kind in _LOOKALIKES if pattern.match(start)), None)
 
 
 def _sample(open_content: Callable[[], BinaryIO], found: Encoding) -> str:

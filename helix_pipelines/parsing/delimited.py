@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from itertools import chain
-from typing import BinaryIO
 
 from helix_pipelines.ingestion.dialects import Dialect
-from helix_pipelines.ingestion.sniff import Sniffed
 from helix_pipelines.parsing.chunking import CHUNK_BYTES, CHUNK_ROWS, chunked
 from helix_pipelines.parsing.compression import open_plain
 from helix_pipelines.parsing.csv_records import CsvRecords, Record, TornLine
-from helix_pipelines.parsing.limits import ParseLimits
+from helix_pipelines.parsing.notes import Note
+from helix_pipelines.parsing.request import ReadRequest
 from helix_pipelines.parsing.rows import ParsedRow
 from helix_pipelines.parsing.table_rows import TableRows
 from helix_pipelines.parsing.text import ANY_NEWLINE, line_windows
@@ -27,18 +26,15 @@ class DelimitedReader:
 
     version = "delimited-1"
 
-    def __init__(
-        self,
-        source: Callable[[], BinaryIO],
-        sniffed: Sniffed,
-        mapping: Mapping[str, str] | None,
-        limits: ParseLimits,
-    ) -> None:
-        self._source = source
-        self._sniffed = sniffed
-        self._limits = limits
+    def __init__(self, request: ReadRequest) -> None:
+        self._request = request
+        self.notes: list[Note] = []
+        self._sniffed = request.sniffed
+        self._limits = request.limits
         header = self._read_header()
-        self._table = TableRows(header, mapping, limits, is_clean=not (sniffed.has_bad_bytes or sniffed.has_nul))
+        self._table = TableRows(
+            header, request.mapping, request.limits, is_clean=not (self._sniffed.has_bad_bytes or self._sniffed.has_nul)
+        )
         self.mapping = self._table.mapping
 
     def chunks(
@@ -60,7 +56,7 @@ class DelimitedReader:
     def _records(self, width: int | None = None) -> Generator[tuple[Iterator[Record], int], None, None]:
         sniffed = self._sniffed
         dialect = sniffed.dialect or Dialect(",")
-        with open_plain(self._source, sniffed.compression, self._limits) as binary:
+        with open_plain(self._request.source, sniffed.compression, self._limits) as binary:
             encoding, longest = sniffed.encoding or "utf-8", self._limits.record_chars
             windows = line_windows(binary, encoding, sniffed.errors, ANY_NEWLINE, longest)
             if dialect.preamble_lines:

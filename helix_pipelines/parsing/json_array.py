@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, BinaryIO
+from collections.abc import Iterator
+from typing import Any
 
-from helix_pipelines.ingestion.sniff import Sniffed
 from helix_pipelines.parsing.chunking import CHUNK_BYTES, CHUNK_ROWS, chunked
 from helix_pipelines.parsing.codes import RefusedRowError, RowCode
 from helix_pipelines.parsing.compression import open_plain
 from helix_pipelines.parsing.json_elements import JsonElements
-from helix_pipelines.parsing.limits import ParseLimits
+from helix_pipelines.parsing.notes import Note
 from helix_pipelines.parsing.object_rows import SAMPLE_RECORDS, ObjectRows
+from helix_pipelines.parsing.request import ReadRequest
 from helix_pipelines.parsing.rows import ParsedRow
 from helix_pipelines.parsing.strict_json import StrictDecoder
 from helix_pipelines.parsing.text import storable, text_blocks, undecoded
@@ -28,18 +28,13 @@ class JsonArrayReader:
 
     version = "json-array-1"
 
-    def __init__(
-        self,
-        source: Callable[[], BinaryIO],
-        sniffed: Sniffed,
-        mapping: Mapping[str, str] | None,
-        limits: ParseLimits,
-    ) -> None:
-        self._source = source
-        self._sniffed = sniffed
-        self._limits = limits
-        self._decoder = StrictDecoder(limits.nesting)
-        self._objects = ObjectRows(self._survey(), mapping, limits)
+    def __init__(self, request: ReadRequest) -> None:
+        self._request = request
+        self.notes: list[Note] = []
+        self._sniffed = request.sniffed
+        self._limits = request.limits
+        self._decoder = StrictDecoder(request.limits.nesting)
+        self._objects = ObjectRows(self._survey(), request.mapping, request.limits)
         self.mapping = self._objects.mapping
 
     def chunks(
@@ -50,7 +45,7 @@ class JsonArrayReader:
 
     def _elements(self) -> Iterator[tuple[Any, str]]:
         sniffed = self._sniffed
-        with open_plain(self._source, sniffed.compression, self._limits) as binary:
+        with open_plain(self._request.source, sniffed.compression, self._limits) as binary:
             blocks = text_blocks(binary, sniffed.encoding or "utf-8", sniffed.errors)
             yield from JsonElements(blocks, self._decoder, self._limits)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, BinaryIO
+from collections.abc import Iterator
+from typing import Any
 
-from helix_pipelines.ingestion.sniff import Sniffed
 from helix_pipelines.parsing.chunking import CHUNK_BYTES, CHUNK_ROWS, chunked
 from helix_pipelines.parsing.codes import RefusedRowError, RowCode
 from helix_pipelines.parsing.compression import open_plain
-from helix_pipelines.parsing.limits import ParseLimits
+from helix_pipelines.parsing.notes import Note
 from helix_pipelines.parsing.object_rows import SAMPLE_RECORDS, ObjectRows
+from helix_pipelines.parsing.request import ReadRequest
 from helix_pipelines.parsing.rows import ParsedRow
 from helix_pipelines.parsing.strict_json import StrictDecoder
 from helix_pipelines.parsing.text import UNIX_NEWLINE, line_windows, storable, undecoded
@@ -26,18 +26,13 @@ class JsonLinesReader:
 
     version = "json-lines-1"
 
-    def __init__(
-        self,
-        source: Callable[[], BinaryIO],
-        sniffed: Sniffed,
-        mapping: Mapping[str, str] | None,
-        limits: ParseLimits,
-    ) -> None:
-        self._source = source
-        self._sniffed = sniffed
-        self._limits = limits
-        self._decoder = StrictDecoder(limits.nesting)
-        self._objects = ObjectRows(self._sample(), mapping, limits)
+    def __init__(self, request: ReadRequest) -> None:
+        self._request = request
+        self.notes: list[Note] = []
+        self._sniffed = request.sniffed
+        self._limits = request.limits
+        self._decoder = StrictDecoder(request.limits.nesting)
+        self._objects = ObjectRows(self._sample(), request.mapping, request.limits)
         self.mapping = self._objects.mapping
 
     def chunks(
@@ -48,7 +43,7 @@ class JsonLinesReader:
 
     def _windows(self) -> Iterator[list[str]]:
         sniffed = self._sniffed
-        with open_plain(self._source, sniffed.compression, self._limits) as binary:
+        with open_plain(self._request.source, sniffed.compression, self._limits) as binary:
             encoding, longest = sniffed.encoding or "utf-8", self._limits.record_chars
             yield from line_windows(binary, encoding, sniffed.errors, UNIX_NEWLINE, longest)
 

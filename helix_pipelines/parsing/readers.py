@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import BinaryIO, Protocol
+import pkgutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, cast
 
-from helix_pipelines.ingestion.sniff import Sniffed
 from helix_pipelines.parsing.chunking import CHUNK_BYTES, CHUNK_ROWS
-from helix_pipelines.parsing.delimited import DelimitedReader
-from helix_pipelines.parsing.json_array import JsonArrayReader
-from helix_pipelines.parsing.json_lines import JsonLinesReader
-from helix_pipelines.parsing.limits import ParseLimits
+from helix_pipelines.parsing.notes import Note
+from helix_pipelines.parsing.request import ReadRequest
 from helix_pipelines.parsing.rows import ParsedRow
 from helix_pipelines.resilience.errors import FileRejectedError
 
 
 class Reader(Protocol):
-    """One file, opened: its columns are known, its rows can be streamed any number of times."""
+    """One file, opened: its columns are known, its rows can be streamed any number of times.
+
+    A reader is made from a `ReadRequest`; making it raises FileRejectedError where the file cannot be read at all or question
+    and answer cannot be found.
+    """
 
     version: str
     """Changes whenever the same bytes would give other rows or other row numbers; a checkpoint holds for one version."""
     mapping: dict[str, str]
     """Role (`columns.ROLES`) -> name of the column that plays it."""
+    notes: list[Note]
+    """What was left out of the file, known as soon as it is opened."""
 
     def chunks(
         self, max_rows: int = CHUNK_ROWS, max_bytes: int = CHUNK_BYTES, skip: int = 0
@@ -34,25 +39,31 @@ class Reader(Protocol):
         ...
 
 
-ReaderFactory = Callable[[Callable[[], BinaryIO], Sniffed, Mapping[str, str] | None, ParseLimits], Reader]
-
-READERS: dict[str, ReaderFactory] = {
-    "csv": DelimitedReader,
-    "tsv": DelimitedReader,
-    "jsonl": JsonLinesReader,
-    "json": JsonArrayReader,
+READERS = {
+    "csv": "delimited:DelimitedReader",
+    "tsv": "delimited:DelimitedReader",
+    "jsonl": "json_lines:JsonLinesReader",
+    "json": "json_array:JsonArrayReader",
 }
+"""Format -> module in this package and class; loaded when the first such file is opened, as some bring large libraries."""
 
 
-def open_reader(
-    source: Callable[[], BinaryIO], sniffed: Sniffed, mapping: Mapping[str, str] | None, limits: ParseLimits
-) -> Reader:
-    """Open the reader for what `sniff` found. `mapping` is role -> column name as given by the user.
+@contextmanager
+def open_reader(request: ReadRequest) -> Iterator[Reader]:
+    """Open the reader for what `sniff` found, for as long as the block lasts.
 
     Raises FileRejectedError where question and answer cannot be found or the file cannot be read at all.
     """
-    factory = READERS.get(sniffed.format)
-    if factory is None:
+    yield make_reader(request)
+
+
+def make_reader(request: ReadRequest) -> Reader:
+    """The reader itself, in this process. Raises as `open_reader`."""
+    name = READERS.get(request.sniffed.format)
+    if name is None:
         known = ", ".join(READERS)
-        raise FileRejectedError("UNSUPPORTED_FORMAT", f"There is no reader for {sniffed.format!r}; known are {known}.")
-    return factory(source, sniffed, mapping, limits)
+        raise FileRejectedError(
+            "UNSUPPORTED_FORMAT", f"There is no reader for {request.sniffed.format!r}; known are {known}."
+        )
+    factory = pkgutil.resolve_name(f"{__package__}.{name}")
+    return cast("Reader", factory(request))

@@ -18,6 +18,7 @@ from helix_pipelines.ingestion.sniff import Sniffed
 from helix_pipelines.ingestion.store import ContentStore
 from helix_pipelines.parsing.limits import ParseLimits
 from helix_pipelines.parsing.readers import Reader, open_reader
+from helix_pipelines.parsing.request import ReadRequest
 from helix_pipelines.parsing.rows import ParsedRow
 from helix_pipelines.resilience.errors import FileRejectedError
 from helix_pipelines.resilience.prefetch import prefetched
@@ -109,18 +110,44 @@ def _parse_file(
     sniffed = msgspec.convert(job.dialect, Sniffed)
     sha256 = job.sha256
     assert sha256 is not None, "a stored file has a hash"
-    reader = open_reader(lambda: store.open(sha256), sniffed, job.mapping or None, limits)
+    request = ReadRequest(lambda: store.open(sha256), sniffed, limits, job.mapping, tuple(job.sheets))
+    with open_reader(request) as reader:
+        _stage_rows(database, batch, job, reader, limits, categorize)
+
+
+def _stage_rows(
+    database: Database,
+    batch: BatchWork,
+    job: ImportJob,
+    reader: Reader,
+    limits: ParseLimits,
+    categorize: Categorizer,
+) -> None:
+    started = monotonic()
     done = run_chunk(database, lambda connection: _resume_point(connection, batch, job, reader))
     with prefetched(_chunks(job, reader, done, categorize), CHUNKS_AHEAD) as chunks:
         for chunk in chunks:
             run_chunk(database, lambda connection, chunk=chunk: _store_chunk(connection, batch, job, chunk))  # type: ignore[misc]
             done = chunk.checkpoint
+            _refuse_endless(done.records, monotonic() - started, limits)
     if done.records == 0:
         raise FileRejectedError(
             "NO_RECORDS", "The file has a header but no records: fill it in and hand it over again."
         )
     refresh_statistics(database, done.records, "import_row", "row_content")
     run_chunk(database, lambda connection: _finish(connection, batch, job, reader))
+
+
+def _refuse_endless(records: int, seconds: float, limits: ParseLimits) -> None:
+    if records > limits.rows:
+        raise FileRejectedError(
+            "TOO_MANY_ROWS", f"The file has more than {limits.rows:,} records: split it, or raise HELIX_MAX_ROWS."
+        )
+    if seconds > limits.file_seconds:
+        raise FileRejectedError(
+            "READING_TIMED_OUT",
+            f"Reading the file took more than {limits.file_seconds:,.0f} s: split it, or raise HELIX_MAX_FILE_SECONDS.",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +249,7 @@ def _copy(connection: psycopg.Connection, chunk: _Chunk) -> None:
 
 def _finish(connection: psycopg.Connection, batch: BatchWork, job: ImportJob, reader: Reader) -> None:
     connection.execute(
-        "UPDATE helix.import_job SET state = 'parsed', reader_version = %s, columns = %s WHERE id = %s",
-        [reader.version, Jsonb(dict(reader.mapping)), job.id],
+        "UPDATE helix.import_job SET state = 'parsed', reader_version = %s, columns = %s, notes = %s WHERE id = %s",
+        [reader.version, Jsonb(dict(reader.mapping)), Jsonb(msgspec.to_builtins(reader.notes)), job.id],
     )
     batch.lease.fence(connection)

@@ -55,6 +55,10 @@ class FileRequest:
     mapping: Mapping[str, str] = field(default_factory=dict)
     mode: Mode = "append"
     encoding: str | None = None
+    sheets: tuple[str, ...] = ()
+    """Sheets of a workbook to be read, by name; none means all that are visible."""
+    replay_of: int | None = None
+    """The import whose quarantined rows this file corrects."""
 
 
 def partition_key(name: str, now: datetime) -> str:
@@ -111,7 +115,17 @@ def _add_file(connection: psycopg.Connection, batch_id: int, file: FileRequest) 
     source = connection.execute(load("name_source"), {"collection": file.collection, "source": file.source}).fetchone()
     assert source is not None
     connection.execute(
-        "INSERT INTO helix.import_job (batch_id, source_id, path, mapping, encoding, mode, pipeline_version)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-        [batch_id, source[0], file.path, Jsonb(dict(file.mapping)), file.encoding, file.mode, __version__],
+        "INSERT INTO helix.import_job (batch_id, source_id, path, mapping, sheets, encoding, mode, replay_of, pipeline_version)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        [
+            batch_id,
+            source[0],
+            file.path,
+            Jsonb(dict(file.mapping)),
+            Jsonb(list(file.sheets)),
+            file.encoding,
+            file.mode,
+            file.replay_of,
+            __version__,
+        ],
     )

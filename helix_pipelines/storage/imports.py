@@ -33,6 +33,7 @@ class ImportJob:
     encoding: str | None
     dialect: Mapping[str, Any] | None
     mapping: Mapping[str, str]
+    sheets: list[str]
     mode: str
     pipeline_version: str
     reader_version: str | None
@@ -70,7 +71,7 @@ def list_imports(
     with connection.cursor(row_factory=class_row(ImportJob)) as cursor:
         return cursor.execute(
             "SELECT j.id, j.batch_id, j.source_id, s.collection_id, j.path, j.state, j.sha256, j.encoding, j.dialect, j.mapping,"
-            " j.mode, j.pipeline_version, j.reader_version, j.same_as, j.rows_read"
+            " j.sheets, j.mode, j.pipeline_version, j.reader_version, j.same_as, j.rows_read"
             " FROM helix.import_job j JOIN helix.source s ON s.id = j.source_id"
             " WHERE j.batch_id = %s AND j.state = ANY (%s) ORDER BY j.arrival",
             [batch_id, [str(state) for state in states]],

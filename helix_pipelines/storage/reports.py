@@ -19,7 +19,7 @@ Report = dict[str, Any]
 IMPORT_KEYS = (
     *("import", "path", "source", "status", "error", "same_as", "sha256", "format", "encoding"),
     *("rows_read", "inserted", "updated", "unchanged", "duplicate", "quarantined", "pending"),
-    *("embedded", "failed_embeddings"),
+    *("embedded", "failed_embeddings", "notes"),
 )
 """The keys of one file in the import report, in their order."""
 FINAL_STATES = ("done", "error", "deferred", "paused")

@@ -40,7 +40,7 @@ TRANSITIONS: dict[BatchState, frozenset[BatchState]] = {
 
 
 class ImportState(StrEnum):
-    """Life of one file. `rejected` is the file's fault, `failed` is not."""
+    """Life of one file. `rejected` is the file's fault, `failed` is not; `unpacked` is an archive whose files became imports."""
 
     PENDING = "pending"
     STORED = "stored"
@@ -49,6 +49,7 @@ class ImportState(StrEnum):
     COMPLETED_WITH_QUARANTINE = "completed_with_quarantine"
     REJECTED = "rejected"
     FAILED = "failed"
+    UNPACKED = "unpacked"
 
 
 class Decision(StrEnum):

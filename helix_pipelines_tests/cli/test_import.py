@@ -30,7 +30,7 @@ FILE_KEYS = [
         "rows_read",
         "inserted",
     ),
-    *("updated", "unchanged", "duplicate", "quarantined", "pending", "embedded", "failed_embeddings"),
+    *("updated", "unchanged", "duplicate", "quarantined", "pending", "embedded", "failed_embeddings", "notes"),
 ]
 ROWS = [
     {"question": "How do I pay?", "answer": "By card."},
@@ -74,7 +74,7 @@ def test_the_report_has_the_keys_of_the_contract_in_their_order(runs: StagedRuns
     assert list(file) == FILE_KEYS
     assert file["path"] == str(path)
     assert file["status"] == "completed_with_quarantine"
-    assert [file[key] for key in FILE_KEYS[9:]] == [4, 3, 0, 0, 0, 1, 0, 3, 0]
+    assert [file[key] for key in FILE_KEYS[9:]] == [4, 3, 0, 0, 0, 1, 0, 3, 0, []]
     assert report["api"]["texts"] == 3
     assert set(report["api"]) == {"requests", "texts", "tokens", "cost"}
     assert list(report["seconds"]) == ["source_files", "parsed_rows", "qa_pairs", "embeddings", "knowledge_base"]

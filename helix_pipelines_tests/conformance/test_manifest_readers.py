@@ -17,6 +17,7 @@ import pytest
 from helix_pipelines.ingestion.sniff import sniff
 from helix_pipelines.parsing.limits import ParseLimits
 from helix_pipelines.parsing.readers import open_reader
+from helix_pipelines.parsing.request import ReadRequest
 from helix_pipelines.resilience.errors import FileRejectedError
 
 CHECKOUT = Path(__file__).parents[2]
@@ -52,7 +53,8 @@ def read(path: Path, mapping: dict[str, str] | None = None) -> tuple[str, list[t
     """Encoding, accepted pairs and the number of refused rows."""
     limits = ParseLimits()
     found = sniff(opener(path), path.name, limits)
-    rows = [row for chunk in open_reader(opener(path), found, mapping, limits).chunks() for row in chunk]
+    with open_reader(ReadRequest(opener(path), found, limits, mapping or {})) as reader:
+        rows = [row for chunk in reader.chunks() for row in chunk]
     assert all(row.reason for row in rows if row.code)
     assert all(row.question.strip() and row.answer.strip() for row in rows if not row.code)
     pairs = [(row.question, row.answer) for row in rows if not row.code]

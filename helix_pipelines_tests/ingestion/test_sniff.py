@@ -83,10 +83,7 @@ def test_a_format_is_recognised_by_content_whatever_the_name(content: bytes | st
             "UNSUPPORTED_FORMAT",
             "compressed twice",
         ),
-        ("<!DOCTYPE html>\n<html><body>a, b</body></html>", "UNSUPPORTED_FORMAT", "HTML"),
         ("<?xml version='1.0'?><faq/>", "UNSUPPORTED_FORMAT", "XML"),
-        ("categories:\n- trivia\nconversations:\n- - q\n  - a\n", "UNSUPPORTED_FORMAT", "YAML"),
-        ("# FAQ\n\n## Why, and how?\n\nBecause.\n", "UNSUPPORTED_FORMAT", "Markdown"),
         ("Some prose, with a comma.\nAnd no table.\nAt all.\n", "UNSUPPORTED_FORMAT", "plain text"),
     ],
 )
@@ -118,3 +115,15 @@ def test_an_array_on_one_long_line_is_not_mistaken_for_json_lines() -> None:
 def test_json_lines_with_records_too_long_to_sample_are_still_json_lines() -> None:
     line = json.dumps({"question": "q", "answer": "x" * 2 * SAMPLE_LINE_CHARS})
     assert sniffed(f"{line}\n{line}\n").format == "jsonl"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("<!DOCTYPE html>\n<html><body>a, b</body></html>", "html"),
+        ("categories:\n- trivia\nconversations:\n- - q\n  - a\n", "yaml"),
+        ("# FAQ\n\n## Why, and how?\n\nBecause.\n", "markdown"),
+    ],
+)
+def test_a_text_without_columns_is_told_by_its_start(text: str, name: str) -> None:
+    assert sniffed(text).format == name

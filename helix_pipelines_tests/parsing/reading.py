@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from helix_pipelines.ingestion.sniff import Sniffed, sniff
 from helix_pipelines.parsing.limits import ParseLimits
-from helix_pipelines.parsing.readers import Reader, open_reader
+from helix_pipelines.parsing.readers import Reader, make_reader
+from helix_pipelines.parsing.request import ReadRequest
 from helix_pipelines.parsing.rows import ParsedRow
 
 
@@ -30,10 +31,15 @@ class Read:
 
 
 def read(
-    content: bytes | str, mapping: Mapping[str, str] | None = None, limits: ParseLimits | None = None, skip: int = 0
+    content: bytes | str,
+    mapping: Mapping[str, str] | None = None,
+    limits: ParseLimits | None = None,
+    skip: int = 0,
+    sheets: tuple[str, ...] = (),
 ) -> Read:
+    """Everything happens in this process, also what the product does in one of its own."""
     data = content.encode() if isinstance(content, str) else content
     limits = limits or ParseLimits()
     sniffed = sniff(lambda: io.BytesIO(data), "upload", limits)
-    reader = open_reader(lambda: io.BytesIO(data), sniffed, mapping, limits)
+    reader = make_reader(ReadRequest(lambda: io.BytesIO(data), sniffed, limits, mapping or {}, sheets))
     return Read(sniffed, reader, [row for chunk in reader.chunks(skip=skip) for row in chunk])

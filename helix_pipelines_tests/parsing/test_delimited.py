@@ -15,7 +15,8 @@ from helix_pipelines.ingestion.sniff import Sniffed
 from helix_pipelines.parsing import text as text_module
 from helix_pipelines.parsing.codes import HINTS, RowCode
 from helix_pipelines.parsing.limits import ParseLimits
-from helix_pipelines.parsing.readers import open_reader
+from helix_pipelines.parsing.readers import make_reader
+from helix_pipelines.parsing.request import ReadRequest
 from helix_pipelines.resilience.errors import FileRejectedError
 from helix_pipelines_tests.parsing.reading import read
 
@@ -63,7 +64,7 @@ def test_where_blocks_end_makes_no_difference(monkeypatch: pytest.MonkeyPatch) -
         results = []
         for size in (1, 2, 3, 7, 1 << 16):
             monkeypatch.setattr(text_module, "BLOCK_BYTES", size)
-            reader = open_reader(lambda data=data: io.BytesIO(data), sniffed, None, ParseLimits())  # type: ignore[misc]
+            reader = make_reader(ReadRequest(lambda data=data: io.BytesIO(data), sniffed))  # type: ignore[misc]
             results.append([row for chunk in reader.chunks() for row in chunk])
         assert [row.question for row in results[0]] == ["ä?", "残高", "", "q"]
         assert all(rows == results[0] for rows in results)

@@ -8,10 +8,10 @@ WITH latest AS (
     ORDER BY e.arrival DESC
     LIMIT 1
 ), same AS (
-    SELECT coalesce(e.same_as, e.id) AS id, e.rows_read, e.quarantined, e.columns, e.reader_version
+    SELECT coalesce(e.same_as, e.id) AS id, e.rows_read, e.quarantined, e.columns, e.notes, e.reader_version
     FROM latest e
     JOIN helix.import_job j ON j.id = %(id)s
-    WHERE e.sha256 = %(sha256)s AND e.mapping = j.mapping AND e.mode = j.mode
+    WHERE e.sha256 = %(sha256)s AND e.mapping = j.mapping AND e.sheets = j.sheets AND e.mode = j.mode
       AND e.encoding IS NOT DISTINCT FROM %(encoding)s AND e.pipeline_version = j.pipeline_version
 )
 UPDATE helix.import_job j
@@ -22,6 +22,7 @@ SET sha256 = %(sha256)s, bytes = %(bytes)s, format = %(format)s, encoding = %(en
     unchanged = coalesce(s.rows_read - s.quarantined, 0),
     quarantined = coalesce(s.quarantined, 0),
     columns = s.columns,
+    notes = coalesce(s.notes, j.notes),
     reader_version = s.reader_version
 FROM (SELECT) AS one LEFT JOIN same s ON true
 WHERE j.id = %(id)s

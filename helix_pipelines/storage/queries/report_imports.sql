@@ -21,6 +21,7 @@ SELECT j.id AS import,
        j.mode,
        j.bytes,
        j.conflicts,
+       j.notes,
        j.vanished,
        j.closed,
        b.partition_key AS batch

@@ -6,6 +6,7 @@ SELECT b.partition_key AS batch,
        j.path,
        j.sha256,
        j.mapping,
+       j.sheets,
        j.mode,
        NOT EXISTS (SELECT FROM helix.import_job k WHERE k.source_id = j.source_id AND k.arrival > j.arrival) AS latest
 FROM helix.import_batch b

@@ -1,0 +1,22 @@
+"""What a file's owner should know of an import that went well: nothing is left out of a file without a word."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class NoteCode(StrEnum):
+    """The closed list of notes."""
+
+    SHEET_HIDDEN = "SHEET_HIDDEN"
+    SHEET_WITHOUT_PAIRS = "SHEET_WITHOUT_PAIRS"
+    PART_LEFT_OUT = "PART_LEFT_OUT"
+
+
+class Note(msgspec.Struct, frozen=True):
+    """A part of a file that was left out, or read in a way that may surprise; `message` says what and what to do."""
+
+    code: NoteCode
+    message: str
