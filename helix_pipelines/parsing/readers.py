@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import Protocol, cast
 
 from helix_pipelines.parsing.chunking import CHUNK_BYTES, CHUNK_ROWS
+from helix_pipelines.parsing.confinement import ReaderProcess
 from helix_pipelines.parsing.notes import Note
 from helix_pipelines.parsing.request import ReadRequest
 from helix_pipelines.parsing.rows import ParsedRow
@@ -48,22 +49,38 @@ READERS = {
 """Format -> module in this package and class; loaded when the first such file is opened, as some bring large libraries."""
 
 
+STREAMED = frozenset({"csv", "tsv", "jsonl", "json"})
+"""Read in the process that asks, by Python code in bounded memory; all other formats are read in one of their own."""
+
+
 @contextmanager
-def open_reader(request: ReadRequest) -> Iterator[Reader]:
+def open_reader(request: ReadRequest, process: ReaderProcess | None = None) -> Iterator[Reader]:
     """Open the reader for what `sniff` found, for as long as the block lasts.
 
-    Raises FileRejectedError where question and answer cannot be found or the file cannot be read at all.
+    `process` is where formats that are held whole are read; whoever opens many files keeps one for them.
+
+    Raises FileRejectedError where question and answer cannot be found or the file cannot be read at all; ReaderLostError
+    where the process that reads it was killed.
     """
-    yield make_reader(request)
+    if request.sniffed.format in STREAMED:
+        yield make_reader(request)
+    elif process is not None:
+        with process.open(request) as reader:
+            yield reader
+    else:
+        with closing(ReaderProcess()) as own, own.open(request) as reader:
+            yield reader
 
 
 def make_reader(request: ReadRequest) -> Reader:
-    """The reader itself, in this process. Raises as `open_reader`."""
-    name = READERS.get(request.sniffed.format)
-    if name is None:
-        known = ", ".join(READERS)
+    """The reader itself, in this process. Raises FileRejectedError as `open_reader`."""
+    return reader_factory(request.sniffed.format)(request)
+
+
+def reader_factory(name: str) -> Callable[[ReadRequest], Reader]:
+    """What makes the readers of a format. Raises FileRejectedError (UNSUPPORTED_FORMAT)."""
+    if name not in READERS:
         raise FileRejectedError(
-            "UNSUPPORTED_FORMAT", f"There is no reader for {request.sniffed.format!r}; known are {known}."
+            "UNSUPPORTED_FORMAT", f"There is no reader for {name!r}; known are {', '.join(READERS)}."
         )
-    factory = pkgutil.resolve_name(f"{__package__}.{name}")
-    return cast("Reader", factory(request))
+    return cast("Callable[[ReadRequest], Reader]", pkgutil.resolve_name(f"{__package__}.{READERS[name]}"))

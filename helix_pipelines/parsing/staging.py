@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import count
 from time import monotonic
 from typing import Any
 
@@ -16,6 +18,7 @@ from helix_pipelines.enrichment.language import detect_language
 from helix_pipelines.enrichment.normalize import content_hash, external_key, normalize, question_key
 from helix_pipelines.ingestion.sniff import Sniffed
 from helix_pipelines.ingestion.store import ContentStore
+from helix_pipelines.parsing.confinement import ReaderLostError, ReaderProcess
 from helix_pipelines.parsing.limits import ParseLimits
 from helix_pipelines.parsing.readers import Reader, open_reader
 from helix_pipelines.parsing.request import ReadRequest
@@ -68,6 +71,8 @@ CONTENT_COLUMNS = (
     ("original", RAW),
     ("raw", RAW),
 )
+READERS_LOST = 3
+"""Times that the process which reads a file may be killed from outside; then the system may be killing it for its size."""
 Categorizer = Callable[[str | None], str | None]
 
 
@@ -87,11 +92,12 @@ def parse_batch(database: Database, batch: BatchWork, store: ContentStore, limit
     categorize = categorizer(batch.settings.category_map, batch.settings.default_category)
     with database.transaction() as connection:
         stored = list_imports(connection, batch.id, [ImportState.STORED])
-    for job in stored:
-        try:
-            _parse_file(database, batch, job, store, limits, categorize)
-        except FileRejectedError as error:
-            reject_import(database, batch, job.id, error)
+    with closing(ReaderProcess()) as process:
+        for job in stored:
+            try:
+                _parse_file(database, batch, job, store, limits, categorize, process)
+            except FileRejectedError as error:
+                reject_import(database, batch, job.id, error)
     with database.transaction() as connection:
         files = file_lines(connection, batch.id)
     return ParseReport(
@@ -106,13 +112,22 @@ def _parse_file(
     store: ContentStore,
     limits: ParseLimits,
     categorize: Categorizer,
+    process: ReaderProcess,
 ) -> None:
     sniffed = msgspec.convert(job.dialect, Sniffed)
     sha256 = job.sha256
     assert sha256 is not None, "a stored file has a hash"
     request = ReadRequest(lambda: store.open(sha256), sniffed, limits, job.mapping, tuple(job.sheets))
-    with open_reader(request) as reader:
-        _stage_rows(database, batch, job, reader, limits, categorize)
+    for losses in count(1):
+        try:
+            with open_reader(request, process) as reader:
+                _stage_rows(database, batch, job, reader, limits, categorize)
+        except ReaderLostError as error:
+            if losses == READERS_LOST:
+                message = f"The process that reads the file was killed {losses} times: is the machine out of memory?"
+                raise FileRejectedError("READER_CRASHED", message) from error
+        else:
+            return
 
 
 def _stage_rows(
