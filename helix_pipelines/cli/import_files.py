@@ -7,45 +7,45 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from helix_pipelines.ingestion.batching import DEFAULT_COLLECTION
+from helix_pipelines.ingestion.folder_rules import RULES_FILE, Rules
 from helix_pipelines.parsing.columns import ROLES
 from helix_pipelines.resilience.errors import UsageError
-from helix_pipelines.storage.batches import FileRequest, Mode
+from helix_pipelines.storage.batches import FileRequest
 
 NEXT_ROLE = re.compile(rf",(?=\s*(?:{'|'.join(ROLES)})\s*=)")
 """The comma between two parts of `--map`: one that a role follows, as column names may hold commas themselves."""
 
 
-def plan_files(
-    paths: Sequence[Path],
-    *,
-    collection: str,
-    source: str | None,
-    mode: Mode,
-    mapping: Mapping[str, str],
-    encoding: str | None,
-) -> list[FileRequest]:
+def plan_files(paths: Sequence[Path], given: Mapping[str, Any]) -> list[FileRequest]:
     """Every file below `paths` once, in order, with the source that it continues.
 
     A file's source is its name, that of a file below a given folder its path relative to the folder; where two files would
-    get the same source, their paths below their common parent tell them apart.
+    get the same source, their paths below their common parent tell them apart. What a `helix.toml` of its folder says (up to
+    the given folder) wins over that, and `given`, fields of a FileRequest that are not empty, over both.
 
-    Raises UsageError: PATH_MISSING, NOT_A_FILE, LINK_OUTSIDE, NO_FILES, SOURCE_NEEDS_ONE_FILE.
+    Raises UsageError: PATH_MISSING, NOT_A_FILE, LINK_OUTSIDE, NO_FILES, SOURCE_NEEDS_ONE_FILE, FOLDER_RULES_INVALID.
     """
     found: dict[Path, str] = {}
+    ruled: dict[Path, dict[str, Any]] = {}
     for path in paths:
-        for file, name in _files_below(Path(os.path.abspath(path))):  # noqa: PTH100 - links keep the name people know
+        top = Path(os.path.abspath(path))  # noqa: PTH100 - links keep the name people know
+        rules = Rules(top if top.is_dir() else top.parent)
+        for file, name in _files_below(top):
             found.setdefault(file, name)
+            ruled.setdefault(file, rules.chosen(name))
     if not found:
         raise UsageError("NO_FILES", f"There is no file in {', '.join(map(str, paths))} (hidden ones are skipped).")
-    if source is not None and len(found) > 1:
+    if given.get("source") and len(found) > 1:
         raise UsageError(
             "SOURCE_NEEDS_ONE_FILE", f"--source names one file's source, but there are {len(found)} files."
         )
-    names = dict.fromkeys(found, source) if source is not None else _told_apart(found)
+    said = {name: value for name, value in given.items() if value}
     return [
-        FileRequest(str(file), collection, name, mapping=dict(mapping), mode=mode, encoding=encoding)
-        for file, name in names.items()
+        FileRequest(str(file), **({"collection": DEFAULT_COLLECTION, "source": name} | ruled[file] | said))
+        for file, name in _told_apart(found).items()
     ]
 
 
@@ -87,7 +87,7 @@ def _walk(folder: Path) -> Iterator[Path]:
                 raise UsageError(
                     "LINK_OUTSIDE", f"{entry} leads out of {folder} to {entry.resolve()}: give that path itself."
                 )
-            if name in files and not name.startswith(".") and entry.is_file():
+            if name in files and not name.startswith(".") and name != RULES_FILE and entry.is_file():
                 yield entry
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import os
 import signal
 import sys
@@ -17,19 +16,19 @@ import typer
 
 from helix_pipelines.cli.connection import connect, database_url
 from helix_pipelines.cli.import_files import parse_mapping, plan_files
+from helix_pipelines.ingestion.batching import DEFAULT_COLLECTION
 from helix_pipelines.cli.import_run import Display, see_through
 from helix_pipelines.cli.output import ExitCode, JsonOption, note, write_json
 from helix_pipelines.cli.resuming import find_unfinished
 from helix_pipelines.cli.summary import batch_text
 from helix_pipelines.ingestion.fingerprint import fingerprint
+from helix_pipelines.parsing.text import codec_name
 from helix_pipelines.resilience.errors import UsageError
 from helix_pipelines.settings import Settings, load_settings
 from helix_pipelines.storage import reports
 from helix_pipelines.storage.batches import BatchSettings, FileRequest, Mode, create_batch, mark_launched
 from helix_pipelines.storage.queue import requeue
 from helix_pipelines.storage.states import BatchState
-
-DEFAULT_COLLECTION = "default"
 
 
 def register(app: typer.Typer) -> None:
@@ -40,16 +39,22 @@ def register(app: typer.Typer) -> None:
 def import_files(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, or folders to walk.")],
     collection: Annotated[
-        str, typer.Option("--collection", "-c", help="The knowledge base that the pairs go to.")
-    ] = DEFAULT_COLLECTION,
+        str | None,
+        typer.Option("--collection", "-c", help=f"The knowledge base that the pairs go to [{DEFAULT_COLLECTION}]."),
+    ] = None,
     source: Annotated[
         str | None, typer.Option(help="The source that the file continues; by default its name or path in the folder.")
     ] = None,
     mode: Annotated[
-        str, typer.Option(metavar="append|sync", help="sync takes out the rows that the source no longer has.")
-    ] = "append",
+        str | None,
+        typer.Option(metavar="append|sync", help="sync takes out the rows that the source no longer has [append]."),
+    ] = None,
     mapping: Annotated[
         list[str] | None, typer.Option("--map", metavar="ROLE=COLUMN,...", help="Which column is which.")
+    ] = None,
+    sheets: Annotated[
+        list[str] | None,
+        typer.Option("--sheet", metavar="NAME", help="A sheet of a workbook to read; by default all that are visible."),
     ] = None,
     encoding: Annotated[str | None, typer.Option(help="The files' encoding, where detection errs.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 3 if a file or row was refused.")] = False,
@@ -70,15 +75,19 @@ def import_files(
     - `helix import dump.tsv --map question=Frage,answer=Antwort --source faq`
     - `helix import faq.jsonl.gz --mode sync --json`
 
+    A file `helix.toml` in a folder says how its files are read (docs/formats.md); options given here win over it.
     With --no-wait the status is `deferred`: the daemon does the work later.
     """
     requests = plan_files(
         paths,
-        collection=_not_blank("--collection", collection),
-        source=_not_blank("--source", source) if source is not None else None,
-        mode=_mode(mode),
-        mapping=parse_mapping(mapping or []),
-        encoding=_encoding(encoding),
+        {
+            "collection": _not_blank("--collection", collection),
+            "source": _not_blank("--source", source),
+            "mode": _mode(mode),
+            "mapping": parse_mapping(mapping or []),
+            "sheets": tuple(sheets or ()),
+            "encoding": _encoding(encoding),
+        },
     )
     settings = load_settings()
     report = _queued(settings, requests) if no_wait else _imported(settings, requests)
@@ -179,15 +188,15 @@ def _terminated_like_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _not_blank(option: str, value: str) -> str:
-    if not value.strip():
+def _not_blank(option: str, value: str | None) -> str | None:
+    if value is not None and not value.strip():
         raise UsageError("OPTION_BLANK", f"{option} needs a name.")
-    return value.strip()
+    return value and value.strip()
 
 
-def _mode(value: str) -> Mode:
+def _mode(value: str | None) -> Mode | None:
     match value:
-        case "append" | "sync":
+        case None | "append" | "sync":
             return value
         case _:
             raise UsageError("MODE_UNKNOWN", f"--mode is append or sync, not {value!r}.")
@@ -197,11 +206,7 @@ def _encoding(value: str | None) -> str | None:
     """Refuse an encoding that Python does not know, and codecs that do not make text (base64, zip)."""
     if value is None:
         return None
-    try:
-        known = codecs.lookup(value)
-        b"?".decode(value, errors="replace")
-    except LookupError as error:
-        raise UsageError(
-            "ENCODING_UNKNOWN", f"--encoding {value!r} is not known; write utf-8, cp1252, shift_jis..."
-        ) from error
-    return known.name
+    name = codec_name(value)
+    if name is None:
+        raise UsageError("ENCODING_UNKNOWN", f"--encoding {value!r} is not known; write utf-8, cp1252, shift_jis...")
+    return name

@@ -52,11 +52,14 @@ def inbox_sensor(
         context.log.warning(f"Not looked at: {problem}")
     with database.pool() as pool, pool.transaction() as connection:
         report = take_stable_files(connection, root, listing, inbox.limits(), inbox.stable_seconds())
+    for problem in report.problems:
+        context.log.error(problem)
     waiting = f"{len(listing.files)} files seen, {report.settling} settling, {report.waiting} waiting"
+    sealed = f"sealed: {', '.join(report.batches) or 'nothing'}"
     return dg.SensorResult(
         # The queue adds the keys too, should this tick be lost; added now, a waiting batch shows as a missing partition.
         dynamic_partitions_requests=[import_batches.build_add_request(report.batches)] if report.batches else [],
-        skip_reason=f"{waiting}; sealed: {', '.join(report.batches) or 'nothing'}.",
+        skip_reason=". ".join([f"{waiting}; {sealed}", *report.problems]),
         cursor=listing.until or "",
     )
 

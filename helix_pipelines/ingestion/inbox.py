@@ -7,7 +7,7 @@ them there. What was seen is kept in `inbox_file`, so that a file is taken once 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,8 @@ from pathlib import Path
 import psycopg
 
 from helix_pipelines.ingestion.batching import BatchLimits, BatchPlan, InboxFile, is_due, plan_batches
-from helix_pipelines.resilience.errors import SetupError
+from helix_pipelines.ingestion.folder_rules import RULES_FILE, Rules
+from helix_pipelines.resilience.errors import SetupError, UsageError
 from helix_pipelines.storage.batches import BatchSettings, FileRequest, create_batch
 from helix_pipelines.storage.queries import load
 
@@ -65,11 +66,15 @@ class InboxChanges:
 
 @dataclass(frozen=True, slots=True)
 class InboxReport:
-    """What a look at the inbox led to: the partition keys of sealed batches, and files still settling or waiting."""
+    """What a look at the inbox led to: the partition keys of sealed batches, and files still settling or waiting.
+
+    `problems` are rules of folders that cannot be used, whose files wait.
+    """
 
     batches: list[str]
     settling: int
     waiting: int
+    problems: list[str]
 
 
 def list_inbox(root: Path, *, after: str | None, deadline: float, clock: Callable[[], float]) -> Listing:
@@ -129,10 +134,29 @@ def take_stable_files(
     changes = compare(listing, _known_files(connection), row[0], stable_seconds)
     _remember(connection, changes)
     if not is_due(changes.waited, changes.settling, limits):
-        return InboxReport([], changes.settling, len(changes.stable))
+        return InboxReport([], changes.settling, len(changes.stable), [])
     taken = changes.stable[:FILES_PER_LOOK]
-    keys = [_seal(connection, root, plan) for plan in plan_batches(taken, limits)]
-    return InboxReport(keys, changes.settling, len(changes.stable) - len(taken))
+    requests, problems = _requests(root, taken)
+    ready = [file for file in taken if file.path in requests]
+    keys = [_seal(connection, requests, plan) for plan in plan_batches(ready, limits)]
+    return InboxReport(keys, changes.settling, len(changes.stable) - len(ready), problems)
+
+
+def _requests(root: Path, files: Sequence[InboxFile]) -> tuple[dict[str, FileRequest], list[str]]:
+    """Path -> how to import the file, as its folders say; and what is wrong with folders whose files have to wait.
+
+    A file that nobody spoke of continues the source that has its path in the inbox as a name.
+    """
+    rules = Rules(root)
+    requests: dict[str, FileRequest] = {}
+    problems: dict[str, None] = {}
+    for file in files:
+        try:
+            fields = {"collection": file.collection, "source": file.path} | rules.chosen(file.path)
+            requests[file.path] = FileRequest(str(root / file.path), **fields)
+        except UsageError as error:
+            problems[error.message] = None
+    return requests, list(problems)
 
 
 def _walk(folder: Path, place: tuple[str, ...], after: tuple[str, ...], problems: list[str]) -> Iterator[InboxFile]:
@@ -157,6 +181,8 @@ def _walk(folder: Path, place: tuple[str, ...], after: tuple[str, ...], problems
 
 def _is_candidate(entry: os.DirEntry[str], path: tuple[str, ...], problems: list[str]) -> bool:
     if entry.name.startswith(HIDDEN_PREFIXES) or entry.name.lower().endswith(UNFINISHED_SUFFIXES):
+        return False
+    if entry.name == RULES_FILE:
         return False
     try:
         entry.name.encode()
@@ -199,10 +225,9 @@ def _remember(connection: psycopg.Connection, changes: InboxChanges) -> None:
         connection.execute("DELETE FROM helix.inbox_file WHERE path = ANY (%s)", [changes.gone])
 
 
-def _seal(connection: psycopg.Connection, root: Path, plan: BatchPlan) -> str:
-    """Record the batch; each file continues the source that has its path in the inbox as a name."""
-    places = {file.path: str(root / file.path) for file in plan.files}
-    requests = [FileRequest(places[file.path], file.collection, file.path) for file in plan.files]
-    key = create_batch(connection, plan.name, requests, BatchSettings())
-    connection.execute(load("inbox_take"), {"key": key, "names": list(places), "paths": list(places.values())})
+def _seal(connection: psycopg.Connection, requests: Mapping[str, FileRequest], plan: BatchPlan) -> str:
+    names = [file.path for file in plan.files]
+    key = create_batch(connection, plan.name, [requests[name] for name in names], BatchSettings())
+    paths = [requests[name].path for name in names]
+    connection.execute(load("inbox_take"), {"key": key, "names": names, "paths": paths})
     return key

@@ -94,6 +94,16 @@ def _has_break(block: bytes, newline: str) -> bool:
     return b"\n" in block or (newline == ANY_NEWLINE and b"\r" in block)
 
 
+def codec_name(name: str) -> str | None:
+    """Python's name of an encoding that a person named, None for what it does not know and codecs that make no text (zip)."""
+    try:
+        known = codecs.lookup(name)
+        b"?".decode(name, errors="replace")
+    except (LookupError, ValueError):
+        return None
+    return known.name
+
+
 def undecoded(text: str) -> list[str]:
     r"""The bytes of `text` that could not be decoded, as `\xe9`; empty where all could."""
     return [f"\\x{ord(found) - 0xDC00:02x}" for found in _UNDECODED.findall(text)]

@@ -18,7 +18,7 @@ def touch(root: Path, *names: str) -> None:
 
 
 def plan(*paths: Path, source: str | None = None) -> list[FileRequest]:
-    return plan_files(paths, collection="c", source=source, mode="append", mapping={}, encoding=None)
+    return plan_files(paths, {"collection": "c", "source": source})
 
 
 def sources(*paths: Path) -> list[str]:
@@ -133,3 +133,12 @@ def test_a_mapping_is_read_with_commas_in_column_names(options: list[str], expec
 def test_a_mapping_that_cannot_be_read_says_how_it_is_written(option: str) -> None:
     with pytest.raises(UsageError, match="MAPPING_INVALID"):
         parse_mapping([option])
+
+
+def test_a_folder_s_rules_are_heeded_and_options_win_over_them(tmp_path: Path) -> None:
+    touch(tmp_path, "en/faq_v1.csv")
+    (tmp_path / "helix.toml").write_text('collection = "support"\n[[source]]\nfiles = "faq_*"\nname = "faq"\n')
+    [ruled] = plan_files([tmp_path], {"mode": "sync"})
+    assert ruled == FileRequest(str(tmp_path / "en/faq_v1.csv"), "support", "faq", mode="sync")
+    [given] = plan_files([tmp_path], {"source": "mine", "collection": "c"})
+    assert (given.collection, given.source) == ("c", "mine")

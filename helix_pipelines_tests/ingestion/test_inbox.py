@@ -160,7 +160,7 @@ def test_a_file_that_was_removed_and_put_back_is_taken_again(deployment: Deploym
 def test_a_file_that_is_still_written_to_is_not_taken(deployment: Deployment) -> None:
     touch(deployment.inbox, "faq.csv")
     for _ in range(3):
-        assert take(deployment, stable_seconds=60) == InboxReport([], settling=1, waiting=0)
+        assert take(deployment, stable_seconds=60) == InboxReport([], settling=1, waiting=0, problems=[])
 
 
 def test_files_found_together_become_one_batch(deployment: Deployment) -> None:
@@ -169,3 +169,27 @@ def test_files_found_together_become_one_batch(deployment: Deployment) -> None:
     assert len(take(deployment).batches) == 2
     sizes = deployment.query("SELECT count(*) AS files FROM helix.import_job GROUP BY batch_id ORDER BY batch_id")
     assert [row["files"] for row in sizes] == [10, 2]
+
+
+def test_files_are_taken_as_the_rules_of_their_folder_say_and_wait_where_these_are_broken(
+    deployment: Deployment,
+) -> None:
+    touch(deployment.inbox, "rules/faq_v2.csv", "broken/faq.csv")
+    (deployment.inbox / "rules" / "helix.toml").write_text(
+        'collection = "support"\n[[source]]\nfiles = "faq_*.csv"\nname = "faq"\nmode = "sync"\nmap = { question = "Q" }\n'
+    )
+    (deployment.inbox / "broken" / "helix.toml").write_text("collection = \n")
+    take(deployment)
+    report = take(deployment)
+    with psycopg.connect(deployment.url) as connection:
+        taken = connection.execute(
+            "SELECT c.name, s.name, j.mode, j.mapping FROM helix.import_job j JOIN helix.source s ON s.id = j.source_id"
+            " JOIN helix.collection c ON c.id = s.collection_id JOIN helix.import_batch b ON b.id = j.batch_id"
+            " WHERE b.partition_key = ANY (%s)",
+            [report.batches],
+        ).fetchall()
+    assert taken == [("support", "faq", "sync", {"question": "Q"})]
+    assert report.waiting == 1
+    assert ["broken/helix.toml cannot be used" in problem for problem in report.problems] == [True]
+    (deployment.inbox / "broken" / "helix.toml").write_text('collection = "mended"\n')
+    assert len(take(deployment).batches) == 1
