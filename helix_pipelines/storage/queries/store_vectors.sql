@@ -1,8 +1,9 @@
--- Vectors that were copied beside become those of their texts.
+-- Vectors that were copied beside become those of their texts. The CASE hides the state from the planner: its statistics may be of a
+-- time when no text was unfinished, and it would then go through all unfinished ones for each vector (20 s more for 100k texts).
 UPDATE helix.embedding e
 SET state = 'completed', vector = v.vector, tokens = v.tokens, attempts = e.attempts + 1,
     segment = (SELECT open_segment FROM helix.embedding_generation WHERE id = %(generation)s),
     claim_token = NULL, claim_expires_at = NULL, next_attempt_at = NULL, error_code = NULL, error_text = NULL,
     run_id = %(run_id)s, updated_at = clock_timestamp()
 FROM arrived_vector v
-WHERE e.generation_id = %(generation)s AND e.text_hash = v.text_hash AND e.state <> 'completed'
+WHERE e.generation_id = %(generation)s AND e.text_hash = v.text_hash AND CASE e.state WHEN 'completed' THEN false ELSE true END
