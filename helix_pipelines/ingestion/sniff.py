@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from helix_pipelines.ingestion.dialects import Dialect, detect_dialect
 from helix_pipelines.ingestion.encodings import Encoding, checked_encoding, detect_encoding, marked_encoding
-from helix_pipelines.ingestion.signatures import refuse_known_binary, refuse_unknown_binary
+from helix_pipelines.ingestion.signatures import binary_format, refuse_unknown_binary
 from helix_pipelines.ingestion.text_formats import TextFormat, text_format
 from helix_pipelines.parsing.compression import GZIP_MAGIC, open_plain
 from helix_pipelines.parsing.limits import ParseLimits
@@ -35,8 +35,9 @@ class Sniffed:
     """How to read a file.
 
     `format` is "csv" for delimited text, "tsv" where the delimiter is a tab, "jsonl" for JSON Lines, "json" for one JSON
-    text. `encoding` is a Python codec, None for formats that bring their own. `compression` is None or "gzip". The flags say
-    that some bytes of the file do not decode, or that it holds NUL characters: a matter of those rows, not of the file.
+    text, and what `signatures.binary_format` and `text_formats` name. `encoding` is a Python codec, None for formats that
+    bring their own. `compression` is None or "gzip". The flags say that some bytes of the file do not decode, or that it
+    holds NUL characters: a matter of those rows, not of the file.
     """
 
     format: str
@@ -56,7 +57,8 @@ def sniff(open_binary: Callable[[], BinaryIO], name: str, limits: ParseLimits, e
     """Find out what a file is; its bytes are streamed, two or three times over. `encoding` overrides the detection.
 
     Raises FileRejectedError: EMPTY_FILE, UNSUPPORTED_FORMAT, ENCRYPTED_FILE, BINARY_CONTENT, ENCODING_UNKNOWN, INVALID_JSON,
-    and those of a compressed file (COMPRESSION_DAMAGED, EXPANDED_TOO_LARGE, EXPANSION_RATIO).
+    those of a compressed file (COMPRESSION_DAMAGED, EXPANDED_TOO_LARGE, EXPANSION_RATIO) and of a container
+    (`signatures.binary_format`).
     """
     compression = "gzip" if _head(open_binary).startswith(GZIP_MAGIC) else None
 
@@ -64,7 +66,9 @@ def sniff(open_binary: Callable[[], BinaryIO], name: str, limits: ParseLimits, e
         return open_plain(open_binary, compression, limits)
 
     head = _head(open_content)
-    refuse_known_binary(head)
+    container = binary_format(head, open_binary, compression, limits)
+    if container is not None:
+        return Sniffed(container, None)
     if encoding is None and marked_encoding(head) is None:
         refuse_unknown_binary(head)
     if encoding is None:

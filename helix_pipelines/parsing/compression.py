@@ -31,6 +31,16 @@ def open_plain(source: Callable[[], BinaryIO], compression: str | None, limits: 
     return cast("BinaryIO", io.BufferedReader(_CappedGzip(binary, limits), READ_BYTES))
 
 
+def refuse_ratio(expanded: int, packed: int, limits: ParseLimits) -> None:
+    """Raise FileRejectedError (EXPANSION_RATIO) where `packed` bytes have become more than real tables ever do."""
+    if expanded > max(RATIO_APPLIES_FROM, packed * limits.expansion_ratio):
+        message = (
+            f"The file unpacks to more than {limits.expansion_ratio} times its size, which real tables do not. "
+            "Hand it over unpacked, or raise HELIX_MAX_EXPANSION_RATIO."
+        )
+        raise FileRejectedError("EXPANSION_RATIO", message)
+
+
 class _CappedGzip(io.RawIOBase):
     """Reads gzip, several members in a row too, and stops where the limits are crossed or the data is damaged."""
 
@@ -66,12 +76,7 @@ class _CappedGzip(io.RawIOBase):
                 "Split it, or raise HELIX_MAX_EXPANDED_BYTES."
             )
             raise FileRejectedError("EXPANDED_TOO_LARGE", message)
-        if self._expanded > max(RATIO_APPLIES_FROM, self._counted.total * self._limits.expansion_ratio):
-            message = (
-                f"The file unpacks to more than {self._limits.expansion_ratio} times its size, which real tables do not. "
-                "Hand it over unpacked, or raise HELIX_MAX_EXPANSION_RATIO."
-            )
-            raise FileRejectedError("EXPANSION_RATIO", message)
+        refuse_ratio(self._expanded, self._counted.total, self._limits)
 
     def close(self) -> None:
         if not self.closed:

@@ -45,6 +45,11 @@ READERS = {
     "tsv": "delimited:DelimitedReader",
     "jsonl": "json_lines:JsonLinesReader",
     "json": "json_array:JsonArrayReader",
+    "xlsx": "workbook:WorkbookReader",
+    "xlsb": "workbook:WorkbookReader",
+    "xls": "workbook:WorkbookReader",
+    "ods": "workbook:WorkbookReader",
+    "parquet": "parquet:ParquetReader",
 }
 """Format -> module in this package and class; loaded when the first such file is opened, as some bring large libraries."""
 
