@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from helix_pipelines.ingestion.documents import is_html, is_markdown
+
 
 @dataclass(frozen=True, slots=True)
 class TextFormat:
@@ -16,17 +18,19 @@ class TextFormat:
 
 
 TEXT_FORMATS = (
-    TextFormat(
-        re.compile(r"<(!doctype|html|head|body|h[1-6]|div|p|table|a )\b", re.IGNORECASE), "an HTML page", "html"
-    ),
     TextFormat(re.compile(r"<\?xml|<[a-z][\w:-]*[ >/]", re.IGNORECASE), "an XML document", None),
     TextFormat(
         re.compile(r"(?:\s*#[^\n]*\n)*(?:%YAML|---[ \t]*\n|[\w\"' -]+:(?:[ \t]|\n)|- )"), "a YAML document", "yaml"
     ),
-    TextFormat(re.compile(r"#{1,6} |!\[|\[!\["), "a Markdown document", "markdown"),
 )
+HTML = TextFormat(re.compile("<"), "an HTML page", "html")
+MARKDOWN = TextFormat(re.compile(""), "a Markdown document", "markdown")
 
 
 def text_format(start: str) -> TextFormat | None:
     """The format of a text that begins with `start`, None for plain text."""
+    if is_html(start):
+        return HTML
+    if is_markdown(start):
+        return MARKDOWN
     return next((known for known in TEXT_FORMATS if known.start.match(start)), None)
