@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -48,6 +49,15 @@ def connect(url: str) -> psycopg.Connection:
     except psycopg.OperationalError as error:
         reason = " ".join(str(error).split())
         raise SetupError("DATABASE_UNREACHABLE", f"The database cannot be reached: {reason}") from error
+
+
+def act_as_person(connection: psycopg.Connection) -> None:
+    """Let the audit log name the person at the terminal for the rest of the transaction."""
+    try:
+        person = f"{getpass.getuser()} (helix)"
+    except (OSError, KeyError):  # no such user in this container
+        person = "helix"
+    connection.execute("SELECT set_config('helix.actor', %s, true)", [person])
 
 
 def _check_schema(url: str, connection: psycopg.Connection) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
-from helix_pipelines.cli.connection import connected
+from helix_pipelines.cli.connection import act_as_person, connected
 from helix_pipelines.cli.output import ExitCode, JsonOption, table, write_json
 from helix_pipelines.resilience.errors import UsageError
 from helix_pipelines.settings import load_settings
@@ -99,15 +98,8 @@ def reset(gate: GateOption = None, as_json: JsonOption = False) -> int:
 def _operating() -> Iterator[psycopg.Connection]:
     """A transaction in the name of the person at the terminal, for the audit log."""
     with connected(load_settings()) as connection, connection.transaction():
-        connection.execute("SELECT set_config('helix.actor', %s, true)", [_person()])
+        act_as_person(connection)
         yield connection
-
-
-def _person() -> str:
-    try:
-        return f"{getpass.getuser()} (helix)"
-    except (OSError, KeyError):  # no such user in this container
-        return "helix"
 
 
 def _key(connection: psycopg.Connection, prefix: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -16,11 +16,11 @@ import typer
 
 from helix_pipelines.cli.connection import connect, database_url
 from helix_pipelines.cli.import_files import parse_mapping, plan_files
-from helix_pipelines.ingestion.batching import DEFAULT_COLLECTION
 from helix_pipelines.cli.import_run import Display, see_through
 from helix_pipelines.cli.output import ExitCode, JsonOption, note, write_json
 from helix_pipelines.cli.resuming import find_unfinished
 from helix_pipelines.cli.summary import batch_text
+from helix_pipelines.ingestion.batching import DEFAULT_COLLECTION
 from helix_pipelines.ingestion.fingerprint import fingerprint
 from helix_pipelines.parsing.text import codec_name
 from helix_pipelines.resilience.errors import UsageError
@@ -29,6 +29,9 @@ from helix_pipelines.storage import reports
 from helix_pipelines.storage.batches import BatchSettings, FileRequest, Mode, create_batch, mark_launched
 from helix_pipelines.storage.queue import requeue
 from helix_pipelines.storage.states import BatchState
+
+Recorded = Callable[[psycopg.Connection, str], None]
+"""What else is written with a new batch: given the connection and the batch's key."""
 
 
 def register(app: typer.Typer) -> None:
@@ -90,7 +93,7 @@ def import_files(
         },
     )
     settings = load_settings()
-    report = _queued(settings, requests) if no_wait else _imported(settings, requests)
+    report = _queued(settings, requests) if no_wait else imported(settings, requests)
     if as_json:
         write_json(report)
     else:
@@ -117,8 +120,10 @@ def _queued(settings: Settings, requests: Sequence[FileRequest]) -> dict[str, An
         return report
 
 
-def _imported(settings: Settings, requests: Sequence[FileRequest]) -> dict[str, Any]:
-    """Import the files and report how that ended."""
+def imported(
+    settings: Settings, requests: Sequence[FileRequest], recorded: Recorded = lambda _connection, _batch: None
+) -> dict[str, Any]:
+    """Import the files and report how that ended; `recorded` belongs to the transaction that records a new batch."""
     from helix_pipelines.instance import dagster_runs
     from helix_pipelines.instance.services import embedder
 
@@ -127,18 +132,26 @@ def _imported(settings: Settings, requests: Sequence[FileRequest]) -> dict[str, 
         database_url(settings, runs.use_database) as url,
         connect(url) as connection,
     ):
-        batch = _batch_for(connection, requests, state=BatchState.LAUNCHED)
+        batch = _batch_for(connection, requests, state=BatchState.LAUNCHED, recorded=recorded)
         with embedder(settings), _terminated_like_interrupted(), _display() as display:
             see_through(connection, batch, lambda: runs.start(batch), display, settings.phase_timeout)
         return reports.import_report(connection, batch)
 
 
-def _batch_for(connection: psycopg.Connection, requests: Sequence[FileRequest], *, state: BatchState) -> str:
+def _batch_for(
+    connection: psycopg.Connection,
+    requests: Sequence[FileRequest],
+    *,
+    state: BatchState,
+    recorded: Recorded = lambda _connection, _batch: None,
+) -> str:
     """The unfinished batch of the same files, or a new one, launched or queued as `state` says."""
     batch = find_unfinished(connection, requests, _digest)
     with connection.transaction():
         if batch is None:
-            return create_batch(connection, _batch_name(requests), requests, BatchSettings(), state=state)
+            batch = create_batch(connection, _batch_name(requests), requests, BatchSettings(), state=state)
+            recorded(connection, batch)
+            return batch
         note(f"Resuming batch {batch}, which these files began.")
         if reports.pulse(connection, batch)["state"] not in {BatchState.LAUNCHED, BatchState.RUNNING}:
             mark_launched(connection, batch)

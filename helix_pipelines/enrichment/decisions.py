@@ -1,7 +1,10 @@
 """The third phase: the whole parsed file is matched to its source's earlier rows, and every row is decided upon.
 
 Order matters and is the same for every import: equal content, then the owner's id, then the question where exactly one
-is left on each side; what is left is new. Each step works range by range, each range in a transaction with its checkpoint.
+is left on each side; what is left is new. Corrections of quarantined rows are told by their place before, and never continue a
+row that another row of the corrected file stands for.
+
+Each step works range by range, each range in a transaction with its checkpoint.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.imports import FileLine, ImportJob, file_lines, list_imports, reject_import
 from helix_pipelines.storage.leases import BatchWork
 from helix_pipelines.storage.queries import load
+from helix_pipelines.storage.replays import carry_corrections
 from helix_pipelines.storage.states import ImportState
 from helix_pipelines.storage.statistics import refresh_statistics
 from helix_pipelines.storage.transactions import run_chunk
@@ -84,11 +88,11 @@ def decide_batch(database: Database, batch: BatchWork) -> DecisionReport:
 def _decide_file(database: Database, batch: BatchWork, job: ImportJob) -> None:
     earlier = run_chunk(database, lambda connection: _has_earlier_rows(connection, job))
     if earlier:
-        for phase, step in (("match_content", _match_content), ("match_external", _match_external),
-                            ("match_question", _match_question)):  # fmt: skip
+        for phase, step in MATCHING if job.replay_of is None else (MATCHING_BY_PLACE, *MATCHING):
             _run_step(database, batch, job, phase, step)
         try:
-            run_chunk(database, lambda connection: _check_vanished(connection, batch, job))
+            if job.replay_of is None:
+                run_chunk(database, lambda connection: _check_vanished(connection, batch, job))
         except FileRejectedError as error:
             reject_import(database, batch, job.id, error)
             return
@@ -127,11 +131,16 @@ def _parameters(job: ImportJob, keys: KeyRange) -> dict[str, object]:
     return {
         "job": job.id,
         "source": job.source_id,
+        "replay_of": job.replay_of,
         "collection": job.collection_id,
         "low": keys.low,
         "high": keys.high,
         "derived_version": TERMS_VERSION,
     }
+
+
+def _match_place(connection: psycopg.Connection, job: ImportJob, keys: KeyRange) -> None:
+    connection.execute(load("replay_match"), _parameters(job, keys))
 
 
 def _match_content(connection: psycopg.Connection, job: ImportJob, keys: KeyRange) -> None:
@@ -147,13 +156,23 @@ def _match_question(connection: psycopg.Connection, job: ImportJob, keys: KeyRan
     connection.execute(load("match_question"), _parameters(job, keys))
 
 
+MATCHING_BY_PLACE: tuple[str, Step] = ("match_place", _match_place)
+MATCHING: tuple[tuple[str, Step], ...] = (
+    ("match_content", _match_content),
+    ("match_external", _match_external),
+    ("match_question", _match_question),
+)
+
+
 def _check_vanished(connection: psycopg.Connection, batch: BatchWork, job: ImportJob) -> None:
-    """Count the earlier rows that the file no longer has, once, before anything changes.
+    """Count the earlier rows that the file no longer has, once, before anything changes. Those that the file has in a form
+    that was refused and corrected before are still there.
 
     Raises SYNC_DROP_LIMIT where `sync` would close too many.
     """
     if read_checkpoint(connection, job.id, "vanished"):
         return
+    carry_corrections(connection, job.id, job.source_id)
     row = connection.execute(load("vanished"), {"job": job.id, "source": job.source_id}).fetchone()
     assert row is not None
     vanished, earlier = row

@@ -10,17 +10,20 @@ import msgspec
 import psycopg
 from psycopg.types.json import Jsonb
 
+from helix_pipelines.ingestion.archives import Member, store_members
 from helix_pipelines.ingestion.fingerprint import Fingerprint, fingerprint
 from helix_pipelines.ingestion.sniff import Sniffed, sniff
 from helix_pipelines.ingestion.store import ContentStore
 from helix_pipelines.parsing.limits import ParseLimits
 from helix_pipelines.resilience.errors import FileRejectedError
 from helix_pipelines.storage.engine import Database
-from helix_pipelines.storage.imports import FileLine, ImportJob, file_lines, list_imports, reject_import
+from helix_pipelines.storage.imports import FileLine, ImportJob, add_member, file_lines, list_imports, reject_import
 from helix_pipelines.storage.leases import BatchWork
 from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.states import ImportState
 from helix_pipelines.storage.transactions import run_chunk
+
+ARCHIVE = "zip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +37,65 @@ class IntakeReport:
 def take_in(database: Database, batch: BatchWork, store: ContentStore, limits: ParseLimits) -> IntakeReport:
     """Take in the files of a batch that are still pending; a bad one is rejected and never fails its neighbours."""
     started = monotonic()
-    with database.transaction() as connection:
-        pending = list_imports(connection, batch.id, [ImportState.PENDING])
-    for job in pending:
-        _take_in_file(database, batch, job, store, limits)
+    while pending := _pending(database, batch):  # again, as the files of an archive join the batch
+        for job in pending:
+            _take_in_file(database, batch, job, store, limits)
     with database.transaction() as connection:
         return IntakeReport(file_lines(connection, batch.id), monotonic() - started)
+
+
+def _pending(database: Database, batch: BatchWork) -> list[ImportJob]:
+    with database.transaction() as connection:
+        return list_imports(connection, batch.id, [ImportState.PENDING])
 
 
 def _take_in_file(
     database: Database, batch: BatchWork, job: ImportJob, store: ContentStore, limits: ParseLimits
 ) -> None:
     try:
-        mark = _read(Path(job.path), limits)
-        store.put(Path(job.path), mark.sha256)
+        mark = _stored(job, store, limits)
         sniffed = sniff(lambda: store.open(mark.sha256), Path(job.path).name, limits, job.encoding)
+        _check_purpose(job, sniffed)
+        if sniffed.format == ARCHIVE:
+            members = _members(mark, store, limits)
+            run_chunk(database, lambda connection: _unpack(connection, batch, job, mark, members))
+        else:
+            run_chunk(database, lambda connection: _record(connection, batch, job, mark, sniffed))
     except FileRejectedError as error:
         reject_import(database, batch, job.id, error)
-    else:
-        run_chunk(database, lambda connection: _record(connection, batch, job, mark, sniffed))
+
+
+def _stored(job: ImportJob, store: ContentStore, limits: ParseLimits) -> Fingerprint:
+    """Put the file into the store; a member of an archive is there already."""
+    if job.archive_id is not None:
+        assert job.sha256 is not None
+        assert job.bytes is not None
+        return Fingerprint(job.sha256, job.bytes)
+    mark = _read(Path(job.path), limits)
+    store.put(Path(job.path), mark.sha256)
+    return mark
+
+
+def _members(mark: Fingerprint, store: ContentStore, limits: ParseLimits) -> list[Member]:
+    with store.open(mark.sha256) as binary:
+        return store_members(binary, store, limits)
+
+
+def _check_purpose(job: ImportJob, sniffed: Sniffed) -> None:
+    """Refuse what may be a file of its own, or only that.
+
+    Corrections mean rows of one import; as a file of their own their numbers would be those of no file at all. Archives in
+    archives are how small files become endless ones.
+    """
+    if sniffed.format == ARCHIVE and job.archive_id is not None:
+        raise FileRejectedError(
+            "ARCHIVE_IN_ARCHIVE", "The file is an archive inside an archive: hand it over by itself."
+        )
+    if sniffed.format == "corrections" and job.replay_of is None:
+        raise FileRejectedError(
+            "CORRECTIONS_MISPLACED",
+            "The file holds corrections of quarantined rows: bring them in by `helix quarantine replay` with the corrected export.",
+        )
 
 
 def _read(path: Path, limits: ParseLimits) -> Fingerprint:
@@ -75,6 +118,19 @@ def _read(path: Path, limits: ParseLimits) -> Fingerprint:
             " HELIX_MAX_FILE_BYTES.",
         )
     return mark
+
+
+def _unpack(
+    connection: psycopg.Connection, batch: BatchWork, job: ImportJob, mark: Fingerprint, members: list[Member]
+) -> None:
+    """The archive is done with; its members join the batch as imports that are read as it was to be read."""
+    for member in members:
+        add_member(connection, job, member.path, member.mark, member.refusal)
+    connection.execute(
+        "UPDATE helix.import_job SET state = 'unpacked', sha256 = %s, bytes = %s, format = %s, finished_at = now() WHERE id = %s",
+        [mark.sha256, mark.bytes, ARCHIVE, job.id],
+    )
+    batch.lease.fence(connection)
 
 
 def _record(

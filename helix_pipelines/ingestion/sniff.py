@@ -25,6 +25,8 @@ SAMPLE_LINE_CHARS = 1 << 18
 SAMPLE_LINES = 50
 """Lines that are looked at to tell JSON Lines from one JSON text spread over lines."""
 
+CORRECTIONS_START = '{"helix_corrections":'
+"""Corrections of quarantined rows say what they are; only Helix itself writes them."""
 _JSON_START = re.compile(r"\[\s*(?:[\[{\"\d\]-]|true|false|null)|\{\s*[\"}]")
 """No header begins like that, while one such as `[Question];[Answer]` is no JSON."""
 _JSON_NAMES = frozenset({".json", ".jsonl", ".ndjson"})
@@ -87,6 +89,8 @@ def _structure(
     start = sample.lstrip()
     if not start:
         raise FileRejectedError("EMPTY_FILE", "The file is empty. Export it again.")
+    if start.startswith(CORRECTIONS_START):
+        return "corrections", None
     looks_like_json = start.startswith(("{", "["))
     if (looks_like_json or "{" in sample) and _is_json_lines(open_content, found, limits):
         return "jsonl", None

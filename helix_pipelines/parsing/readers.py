@@ -45,6 +45,7 @@ READERS = {
     "tsv": "delimited:DelimitedReader",
     "jsonl": "json_lines:JsonLinesReader",
     "json": "json_array:JsonArrayReader",
+    "corrections": "corrections:CorrectionsReader",
     "xlsx": "workbook:WorkbookReader",
     "xlsb": "workbook:WorkbookReader",
     "xls": "workbook:WorkbookReader",
@@ -54,7 +55,7 @@ READERS = {
 """Format -> module in this package and class; loaded when the first such file is opened, as some bring large libraries."""
 
 
-STREAMED = frozenset({"csv", "tsv", "jsonl", "json"})
+STREAMED = frozenset({"csv", "tsv", "jsonl", "json", "corrections"})
 """Read in the process that asks, by Python code in bounded memory; all other formats are read in one of their own."""
 
 

@@ -15,6 +15,7 @@ from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.imports import FileLine, file_lines
 from helix_pipelines.storage.leases import BatchWork
 from helix_pipelines.storage.queries import load
+from helix_pipelines.storage.replays import complete_replays
 from helix_pipelines.storage.transactions import run_chunk
 
 MERGE_TERMS = "SELECT gin_clean_pending_list('helix.ix_qa_pair_search')"
@@ -80,6 +81,7 @@ def _close(connection: psycopg.Connection, batch: BatchWork) -> None:
             recoverable=True,
         )
     connection.execute(load("complete_imports"), {"batch": batch.id})
+    complete_replays(connection, batch.id)
     batch.lease.fence(connection)
     connection.execute(
         "UPDATE helix.import_batch SET state = 'done', finished_at = clock_timestamp(), lease_token = NULL,"

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row
 
+from helix_pipelines.ingestion.fingerprint import Fingerprint
 from helix_pipelines.resilience.errors import HelixError
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.leases import BatchWork
@@ -38,6 +39,9 @@ class ImportJob:
     pipeline_version: str
     reader_version: str | None
     same_as: int | None
+    replay_of: int | None
+    archive_id: int | None
+    bytes: int | None
     rows_read: int
 
     @property
@@ -71,7 +75,8 @@ def list_imports(
     with connection.cursor(row_factory=class_row(ImportJob)) as cursor:
         return cursor.execute(
             "SELECT j.id, j.batch_id, j.source_id, s.collection_id, j.path, j.state, j.sha256, j.encoding, j.dialect, j.mapping,"
-            " j.sheets, j.mode, j.pipeline_version, j.reader_version, j.same_as, j.rows_read"
+            " j.sheets, j.mode, j.pipeline_version, j.reader_version, j.same_as, j.replay_of,"
+            " j.archive_id, j.bytes, j.rows_read"
             " FROM helix.import_job j JOIN helix.source s ON s.id = j.source_id"
             " WHERE j.batch_id = %s AND j.state = ANY (%s) ORDER BY j.arrival",
             [batch_id, [str(state) for state in states]],
@@ -79,14 +84,35 @@ def list_imports(
 
 
 def file_lines(connection: psycopg.Connection, batch_id: int) -> list[FileLine]:
-    """The counters of every file of a batch, in arrival order."""
+    """The counters of every file of a batch, in arrival order; archives stand for none, but their members do."""
     with connection.cursor(row_factory=class_row(FileLine)) as cursor:
         return cursor.execute(
             "SELECT id AS import_id, path, state AS status, rows_read, inserted, updated, unchanged, duplicate, quarantined,"
             " pending, error_code AS code, error_message AS message"
-            " FROM helix.import_job WHERE batch_id = %s ORDER BY arrival",
+            " FROM helix.import_job WHERE batch_id = %s AND state <> 'unpacked' ORDER BY arrival",
             [batch_id],
         ).fetchall()
+
+
+def add_member(
+    connection: psycopg.Connection,
+    archive: ImportJob,
+    path: str,
+    mark: Fingerprint | None,
+    refusal: HelixError | None,
+) -> None:
+    """Record a file of an archive as an import of its own, to be read in the same way; without `mark` it is rejected at once."""
+    connection.execute(
+        load("add_member"),
+        {
+            "archive": archive.id,
+            "path": path,
+            "sha256": mark and mark.sha256,
+            "bytes": mark and mark.bytes,
+            "code": refusal and refusal.code,
+            "message": refusal and refusal.message,
+        },
+    )
 
 
 def reject_import(database: Database, batch: BatchWork, import_id: int, error: HelixError) -> None:

@@ -1,6 +1,6 @@
 -- (2) Rows whose owner's id stands once among what is left on each side continue that row.
 WITH taken AS (
-    SELECT row_key FROM helix.import_row WHERE import_job_id = %(job)s AND row_key IS NOT NULL
+    SELECT row_key FROM helix.import_row WHERE import_job_id IN (%(job)s, %(replay_of)s) AND row_key IS NOT NULL
 ), mine AS MATERIALIZED (
     SELECT min(ordinal) AS ordinal, external_key
     FROM helix.import_row

@@ -1,4 +1,4 @@
--- The files of a batch, or one import, in the order in which they were handed over.
+-- The files of a batch, or one import, in the order in which they were handed over. Members stand for their archives.
 SELECT j.id AS import,
        j.path,
        s.name AS source,
@@ -24,10 +24,13 @@ SELECT j.id AS import,
        j.notes,
        j.vanished,
        j.closed,
+       j.replay_of,
+       (SELECT count(*) FROM helix.import_row r
+        WHERE r.import_job_id = coalesce(j.same_as, j.id) AND r.decision = 'quarantine' AND r.replayed_by IS NOT NULL) AS replayed,
        b.partition_key AS batch
 FROM helix.import_job j
 JOIN helix.import_batch b ON b.id = j.batch_id
 JOIN helix.source s ON s.id = j.source_id
 JOIN helix.collection c ON c.id = s.collection_id
-WHERE b.partition_key = %(batch)s OR j.id = %(import)s
+WHERE (b.partition_key = %(batch)s AND j.state <> 'unpacked') OR j.id = %(import)s
 ORDER BY j.arrival

@@ -1,0 +1,54 @@
+"""Texts in the cells of a spreadsheet and back: nothing is run as a formula, nothing is changed or cut without a word."""
+
+from __future__ import annotations
+
+import re
+
+from helix_pipelines.parsing.text import storable
+
+LONGEST_CELL = 32_767
+"""Characters of a cell in Excel and in LibreOffice, in UTF-16."""
+CUT_CELL = 16_000
+"""What is shown of a longer text: this many characters fit into a cell whatever they are."""
+
+_FORMULA = re.compile(r"'*(?:[\s\ufeff\u200b]*[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212]|[\t\r\n])")
+"""How a text begins that some spreadsheet takes for a formula, after apostrophes that would be taken for ours."""
+_CUT = re.compile(r" \.\.\. \[[\d,]+ more characters\]\Z")
+_UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
+"""Characters that XML, and so a workbook, cannot hold; carriage returns are line ends there."""
+_LINE_ENDS = re.compile(r"\r\n?")
+
+
+def neutralised(text: str) -> str:
+    """The text with an apostrophe in front where a spreadsheet might run it; `restored` takes exactly that one off again."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def restored(cell: str) -> str:
+    """The text of a cell that `neutralised` made, or that a person typed: only an apostrophe before a formula is ours."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def workbook_cell(text: str) -> str:
+    r"""A neutralised text as a workbook can hold it: other characters become `\x0b`, a long text is cut and says so."""
+    written = _UNWRITABLE.sub(_visible, _LINE_ENDS.sub("\n", neutralised(text)))
+    fits = len(written) <= CUT_CELL or len(written.encode("utf-16-le")) // 2 <= LONGEST_CELL
+    return written if fits else storable(written, CUT_CELL)
+
+
+def is_unchanged(cell: str, text: str) -> bool:
+    """Whether a cell holds what an export wrote for `text`, in either format; line ends are the spreadsheet's business."""
+    found = _LINE_ENDS.sub("\n", cell)
+    return any(found == _LINE_ENDS.sub("\n", written) for written in (neutralised(text), workbook_cell(text), text))
+
+
+def is_cut(cell: str, text: str = "") -> bool:
+    """Whether a cell is the beginning of something longer: by our own mark, or as spreadsheets cut a long `text`."""
+    if _CUT.search(cell):
+        return True
+    return len(text) > LONGEST_CELL and len(cell) >= CUT_CELL and neutralised(text).startswith(cell)
+
+
+def _visible(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004 - where \x ends
