@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,16 @@ class Fingerprint:
 
     sha256: str
     bytes: int
+
+
+def fingerprint_blocks(blocks: Iterable[bytes]) -> Fingerprint:
+    """Of content that comes in blocks."""
+    digest = hashlib.sha256()
+    size = 0
+    for block in blocks:
+        digest.update(block)
+        size += len(block)
+    return Fingerprint(digest.hexdigest(), size)
 
 
 def fingerprint(path: Path) -> Fingerprint:

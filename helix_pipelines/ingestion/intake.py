@@ -94,7 +94,7 @@ def _check_purpose(job: ImportJob, sniffed: Sniffed) -> None:
     if sniffed.format == "corrections" and job.replay_of is None:
         raise FileRejectedError(
             "CORRECTIONS_MISPLACED",
-            "The file holds corrections of quarantined rows: bring them in by `helix quarantine replay` with the corrected export.",
+            "The file holds corrections of quarantined rows: bring in the corrected export by `helix quarantine replay`.",
         )
 
 
@@ -125,7 +125,7 @@ def _unpack(
 ) -> None:
     """The archive is done with; its members join the batch as imports that are read as it was to be read."""
     for member in members:
-        add_member(connection, job, member.path, member.mark, member.refusal)
+        add_member(connection, job, member.path, member.sha256, member.bytes, member.refusal)
     connection.execute(
         "UPDATE helix.import_job SET state = 'unpacked', sha256 = %s, bytes = %s, format = %s, finished_at = now() WHERE id = %s",
         [mark.sha256, mark.bytes, ARCHIVE, job.id],

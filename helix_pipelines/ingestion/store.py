@@ -9,12 +9,13 @@ import hashlib
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
+from helix_pipelines.ingestion.fingerprint import Fingerprint
 from helix_pipelines.resilience.errors import FileRejectedError, SetupError
 
 COPY_BYTES = 1 << 20
@@ -40,7 +41,14 @@ class ContentStore:
             raise FileRejectedError("FILE_UNREADABLE", f"{path.name!r} cannot be read: {error.strerror}.") from error
         with source, self._explained("STORE_WRITE_FAILED", "written"):
             if self._place.size(key) != os.fstat(source.fileno()).st_size:
-                self._place.write(key, _verified(source, path, sha256))
+                self._place.write(key, _verified(iter(lambda: source.read(COPY_BYTES), b""), path.name, sha256))
+
+    def put_blocks(self, mark: Fingerprint, name: str, blocks: Callable[[], Iterator[bytes]]) -> None:
+        """Store content that is no file of its own, such as a member of an archive; raises as `put` and `blocks` do."""
+        key = _key(mark.sha256)
+        with self._explained("STORE_WRITE_FAILED", "written"):
+            if self._place.size(key) != mark.bytes:
+                self._place.write(key, _verified(blocks(), name, mark.sha256))
 
     def open(self, sha256: str) -> BinaryIO:
         """The stored bytes, from their start. Raises SetupError (STORE_UNREADABLE)."""
@@ -163,15 +171,15 @@ def _key(sha256: str) -> str:
     return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
 
 
-def _verified(source: BinaryIO, path: Path, sha256: str) -> Iterator[bytes]:
+def _verified(blocks: Iterator[bytes], name: str, sha256: str) -> Iterator[bytes]:
     """The blocks of a file; fails after the last one if they are not what the fingerprint was taken of."""
     digest = hashlib.sha256()
-    while block := source.read(COPY_BYTES):
+    for block in blocks:
         digest.update(block)
         yield block
     if digest.hexdigest() != sha256:
         raise FileRejectedError(
-            "FILE_CHANGED", f"{path.name!r} changed while it was copied. Import it again when it is complete."
+            "FILE_CHANGED", f"{name!r} changed while it was copied. Import it again when it is complete."
         )
 
 

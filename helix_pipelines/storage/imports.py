@@ -9,10 +9,10 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row
 
-from helix_pipelines.ingestion.fingerprint import Fingerprint
 from helix_pipelines.resilience.errors import HelixError
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.leases import BatchWork
+from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.states import ImportState
 from helix_pipelines.storage.transactions import run_chunk
 
@@ -98,17 +98,18 @@ def add_member(
     connection: psycopg.Connection,
     archive: ImportJob,
     path: str,
-    mark: Fingerprint | None,
+    sha256: str | None,
+    size: int | None,
     refusal: HelixError | None,
 ) -> None:
-    """Record a file of an archive as an import of its own, to be read in the same way; without `mark` it is rejected at once."""
+    """Record a file of an archive as an import of its own, to be read in the same way; with a `refusal` it is rejected."""
     connection.execute(
         load("add_member"),
         {
             "archive": archive.id,
             "path": path,
-            "sha256": mark and mark.sha256,
-            "bytes": mark and mark.bytes,
+            "sha256": sha256,
+            "bytes": size,
             "code": refusal and refusal.code,
             "message": refusal and refusal.message,
         },

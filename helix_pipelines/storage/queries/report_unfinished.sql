@@ -14,13 +14,14 @@ JOIN helix.import_job j ON j.batch_id = b.id
 JOIN helix.source s ON s.id = j.source_id
 JOIN helix.collection c ON c.id = s.collection_id
 WHERE b.state IN ('queued', 'launched', 'running', 'error', 'paused', 'deferred')
+  AND j.archive_id IS NULL
   AND b.id IN (
       SELECT u.batch_id
       FROM helix.import_job u
       JOIN helix.source us ON us.id = u.source_id
       JOIN helix.collection uc ON uc.id = us.collection_id
-      WHERE u.state IN ('pending', 'stored', 'parsed')
-        AND uc.name = ANY(%(collections)s)
+      WHERE uc.name = ANY(%(collections)s)
         AND us.name = ANY(%(sources)s)
+        AND EXISTS (SELECT FROM helix.import_job p WHERE p.batch_id = u.batch_id AND p.state IN ('pending', 'stored', 'parsed'))
   )
 ORDER BY b.id DESC, j.arrival
