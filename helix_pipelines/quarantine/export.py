@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from tempfile import TemporaryDirectory
+from typing import BinaryIO, Protocol, Self
 
 import psycopg
 
@@ -37,8 +38,11 @@ class Exported:
 
 
 class _Table(Protocol):
+    """A table that is complete at the end of its block, and leaves nothing behind where that is an error."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, error: object, *_: object) -> None: ...
     def write(self, texts: Sequence[str]) -> None: ...
-    def close(self) -> None: ...
 
 
 def export_quarantine(connection: psycopg.Connection, path: Path, filters: Filters, *, force: bool = False) -> Exported:
@@ -55,14 +59,12 @@ def export_quarantine(connection: psycopg.Connection, path: Path, filters: Filte
         first = next(lines, None)
         if first is None:
             return Exported(0, 0)
-        with _replacing(path, force=force) as file:
-            table: _Table = _WorkbookTable(file) if path.suffix.lower() == ".xlsx" else _CsvTable(file)
+        with _replacing(path, force=force) as file, _table(path, file) as table:
             table.write(header(columns))
             count = 1
             table.write(QuarantinedRow.of(first).cells(columns))
             for count, line in enumerate(lines, start=2):  # noqa: B007 - the last one is the number of rows
                 table.write(QuarantinedRow.of(line).cells(columns))
-            table.close()
     return Exported(count, len(names) - len(columns))
 
 
@@ -95,6 +97,10 @@ def _refuse_existing(path: Path, *, force: bool) -> None:
         )
 
 
+def _table(path: Path, file: BinaryIO) -> _Table:
+    return _WorkbookTable(file) if path.suffix.lower() == ".xlsx" else _CsvTable(file)
+
+
 class _CsvTable:
     """UTF-8 with a byte order mark, by which Excel knows it; every cell is quoted."""
 
@@ -102,11 +108,14 @@ class _CsvTable:
         self._text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="", write_through=True)
         self._writer = csv.writer(self._text, quoting=csv.QUOTE_ALL)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: object, *_: object) -> None:
+        self._text.detach()
+
     def write(self, texts: Sequence[str]) -> None:
         self._writer.writerow([neutralised(text) for text in texts])
-
-    def close(self) -> None:
-        self._text.detach()
 
 
 class _WorkbookTable:
@@ -115,13 +124,31 @@ class _WorkbookTable:
     def __init__(self, file: BinaryIO) -> None:
         import xlsxwriter  # type: ignore[import-untyped]  # it brings no types
 
-        options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
+        self._scratch = TemporaryDirectory(prefix="helix-export-")  # closed to others, like the export itself
+        options = {
+            "constant_memory": True,
+            "tmpdir": self._scratch.name,
+            "strings_to_formulas": False,
+            "strings_to_urls": False,
+        }
         self._workbook = xlsxwriter.Workbook(file, options)
         self._format = self._workbook.add_format({"num_format": "@", "valign": "top"})
         self._sheet = self._workbook.add_worksheet("quarantine")
         self._sheet.set_column(0, LAST_COLUMN, COLUMN_WIDTH, self._format)
         self._sheet.freeze_panes(1, 0)
         self._rows = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: object, *_: object) -> None:
+        try:
+            if error is None:
+                self._workbook.close()
+            else:
+                self._sheet.row_data_fh.close()  # what the library would only do on closing the workbook
+        finally:
+            self._scratch.cleanup()
 
     def write(self, texts: Sequence[str]) -> None:
         if self._rows > WORKBOOK_ROWS:
@@ -131,6 +158,3 @@ class _WorkbookTable:
         for column, text in enumerate(texts):
             self._sheet.write_string(self._rows, column, workbook_cell(text), self._format)
         self._rows += 1
-
-    def close(self) -> None:
-        self._workbook.close()

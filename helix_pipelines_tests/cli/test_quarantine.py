@@ -6,6 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from helix_pipelines.storage.batches import BatchSettings
 from helix_pipelines_tests.cli.conftest import RunHelix
 from helix_pipelines_tests.fakes.embedding_service import FakeEmbeddingService
 from helix_pipelines_tests.stages import Stages
@@ -67,3 +68,50 @@ def test_an_unknown_stage_is_wrong_use(helix_on_database: RunHelix, connection: 
     ended = helix_on_database("quarantine", "list", "--stage", "cooking", "--json")
     assert ended.code == 2
     assert ended.document["error"]["code"] == "STAGE_UNKNOWN"
+
+
+def test_rows_are_chosen_by_collection_source_and_column(helix_on_database: RunHelix, stages: Stages) -> None:
+    stages.run([{"Frage": "Was?", "Antwort": ""}, {"Frage": "", "Antwort": "Ja."}], "faq.csv")
+    (stages.folder / "torn").mkdir()
+    (stages.folder / "torn" / "torn.csv").write_text("question,team,answer\nShort?\nHow?,x,So.\n", encoding="utf-8")
+    stages.finish(stages.begin(stages.folder / "torn" / "torn.csv"))
+
+    def chosen(*options: str) -> list[tuple[str, int]]:
+        rows = helix_on_database("quarantine", "list", "--json", *options).document["rows"]
+        return [(row["source"], row["row"]) for row in rows]
+
+    assert chosen("--source", "faq.csv") == [("faq.csv", 1), ("faq.csv", 2)]
+    assert chosen("--collection", "support", "--source", "torn.csv") == [("torn.csv", 1)]
+    assert chosen("--collection", "other") == []
+    assert chosen("--column", "Antwort") == [("faq.csv", 1)]
+    assert chosen("--column", "answer") == [("torn.csv", 1), ("faq.csv", 1)]
+    assert chosen("--column", "team") == []
+
+
+def test_every_row_has_a_hint_and_what_was_read_of_it(helix_on_database: RunHelix, stages: Stages) -> None:
+    stages.run(ROWS)
+    parsing, embedding = helix_on_database("quarantine", "list", "--json").document["rows"]
+    assert parsing["hint"] == "Fill in the answer."
+    assert parsing["question"] == "No answer?"
+    assert "Reword" in embedding["hint"]
+
+
+def test_the_same_bytes_again_have_the_rows_of_the_first_import(helix_on_database: RunHelix, stages: Stages) -> None:
+    path = stages.write(ROWS)
+    first = stages.finish(stages.begin(path))
+    again = stages.finish(stages.begin(path))
+    assert again["same_as"] == first["id"]
+    rows = helix_on_database("quarantine", "list", "--import", str(again["id"]), "--json").document["rows"]
+    assert [row["row"] for row in rows] == [2, 3]
+
+
+def test_a_text_that_cannot_be_embedded_is_listed_where_it_was_decided_last(
+    helix_on_database: RunHelix, stages: Stages
+) -> None:
+    stages.run(ROWS[2:])
+    second = stages.run([{"question": "New?", "answer": "Yes."}, *ROWS[2:]])
+    [row] = helix_on_database("quarantine", "list", "--json").document["rows"]
+    assert (row["import"], row["row"]) == (second["id"], 2)
+    stages.run([{"question": "New?", "answer": "Yes."}, {**ROWS[2], "answer": "Mended.", "question": "What is it?"}])
+    stages.run([{"question": "New?", "answer": "Yes."}], mode="sync", settings=BatchSettings(drop_limit=1))
+    assert helix_on_database("quarantine", "list", "--json").document["rows"] == []
