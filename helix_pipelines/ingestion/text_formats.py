@@ -17,11 +17,21 @@ class TextFormat:
     name: str | None
 
 
+_QUOTED = r"""(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*')"""
+_PLAIN = r"""[^\s\#&*!|>@`"'%\[\]{},;:?-](?:[^\n,;|\t:]|:(?=\S)){0,200}"""
+_YAML_KEY = rf"(?:{_QUOTED}|{_PLAIN}|[^\n\#]{{1,300}}\?)[ \t]*:"
+"""A key, in quotes or plain. Plain ones hold commas and the like only where they are questions: `question: text,answer` is a
+header of columns."""
+_YAML_LINE = rf"(?:[ \t][^\n]*|[#%!\]}}][^\n]*|(?:---|\.\.\.|[-?:])(?:[ \t][^\n]*)?|{_YAML_KEY}(?:[ \t][^\n]*)?|)\r?"
+_YAML = re.compile(
+    r"(?=(?:[ \t]*(?:#[^\n]*)?\r?\n)*(?:%YAML|---\s|!(?!\[)|[-?][ \t]" + rf"|{_YAML_KEY}(?:\s|\Z)))"
+    rf"(?:(?:{_YAML_LINE}\n){{20}}|(?:{_YAML_LINE}\n)*{_YAML_LINE}\Z)"
+)
+"""Block YAML, its first twenty lines all being such: comments may come first, then a key, an item or a marker."""
+
 TEXT_FORMATS = (
     TextFormat(re.compile(r"<\?xml|<[a-z][\w:-]*[ >/]", re.IGNORECASE), "an XML document", None),
-    TextFormat(
-        re.compile(r"(?:\s*#[^\n]*\n)*(?:%YAML|---[ \t]*\n|[\w\"' -]+:(?:[ \t]|\n)|- )"), "a YAML document", "yaml"
-    ),
+    TextFormat(_YAML, "a YAML document", "yaml"),
 )
 HTML = TextFormat(re.compile("<"), "an HTML page", "html")
 MARKDOWN = TextFormat(re.compile(""), "a Markdown document", "markdown")

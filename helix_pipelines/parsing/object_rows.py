@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from helix_pipelines.parsing.codes import RefusedRowError, RowCode
 from helix_pipelines.parsing.columns import columns_seen, map_columns
+from helix_pipelines.parsing.field_texts import kind_of, role_text
 from helix_pipelines.parsing.limits import ParseLimits
 from helix_pipelines.parsing.rows import ParsedRow
 from helix_pipelines.parsing.strict_json import texts
 from helix_pipelines.resilience.errors import FileRejectedError
 
+UNANSWERABLE_MARKS = ("is_impossible", "is_unanswerable", "unanswerable")
+"""How SQuAD 2.0 and its relatives say that the text which a question belongs to does not answer it."""
 SAMPLE_RECORDS = 200
 """Records whose keys together stand for the header that JSON does not have."""
-LIST_SEPARATOR = "; "
 
 
 class ObjectRows:
-    """Turns objects into rows.
+    """Turns objects into rows; `field_texts` says how a field becomes a text. `mapping` says which key plays which role.
 
-    Numbers and truth values become their JSON spelling (`42`, `true`), null is a missing text. An answer that is a list of
-    such values becomes one text, joined by "; ", and the list itself is kept in `extra` under its key. `mapping` says which
-    key plays which role.
+    A field that is more than its text (a list of answers, of phrasings) is kept in `extra` under its key.
     """
 
     def __init__(self, sample: Sequence[Any], explicit: Mapping[str, str] | None, limits: ParseLimits) -> None:
@@ -34,7 +33,7 @@ class ObjectRows:
     def row(self, number: int, value: Any, size: int) -> ParsedRow:
         """The row of one element, refused or accepted; `size` is the length of its JSON text."""
         if not isinstance(value, dict):
-            reason = f"an object was expected, found {_kind(value)}"
+            reason = f"an object was expected, found {kind_of(value)}"
             return ParsedRow(number, code=RowCode.NOT_A_RECORD, reason=reason, raw=value)
         try:
             if size > self._limits.cell_chars:
@@ -50,37 +49,29 @@ class ObjectRows:
             if role is None:
                 row.extra[key] = field
                 continue
-            setattr(row, role, _text_of(role, key, field))
-            if isinstance(field, list):
+            if field.__class__ is str:
+                setattr(row, role, field)
+                continue
+            setattr(row, role, role_text(role, key, field))
+            if isinstance(field, list | dict):
                 row.extra[key] = field
         if not row.question or row.question.isspace():
             raise RefusedRowError(RowCode.QUESTION_MISSING, f"{self.mapping['question'][:40]!r} is missing or blank")
         if not row.answer or row.answer.isspace():
-            raise RefusedRowError(RowCode.ANSWER_MISSING, f"{self.mapping['answer'][:40]!r} is missing or blank")
+            raise RefusedRowError(RowCode.ANSWER_MISSING, self._why_unanswered(value))
         return row
+
+    def _why_unanswered(self, value: dict[str, Any]) -> str:
+        name = self.mapping["answer"]
+        state = "is an empty list" if value.get(name) == [] else "is missing or blank"
+        mark = next((key for key in UNANSWERABLE_MARKS if str(value.get(key)).lower() == "true"), None)
+        return f"{name[:40]!r} {state}" + (f": the question is marked as not answerable ({mark})" if mark else "")
 
     def _refuse_long_texts(self, value: dict[str, Any]) -> None:
         longest = max(map(len, texts(value)), default=0)
         if longest > self._limits.cell_chars:
             reason = f"a text has {longest:,} characters, {self._limits.cell_chars:,} are allowed"
             raise RefusedRowError(RowCode.CELL_TOO_LONG, reason)
-
-
-def _text_of(role: str, key: str, field: Any) -> str | None:
-    """The text of a field with a role; question and answer are never None."""
-    if isinstance(field, str):
-        return field
-    if field is None:
-        return "" if role in {"question", "answer"} else None
-    if isinstance(field, list) and (role != "question" or len(field) == 1):
-        if any(isinstance(item, list | dict) for item in field):
-            raise RefusedRowError(RowCode.NOT_A_TEXT, f"{key[:40]!r} is a list of {_kind(field[0])}s")
-        return LIST_SEPARATOR.join(
-            item if isinstance(item, str) else json.dumps(item) for item in field if item is not None
-        )
-    if isinstance(field, list | dict):
-        raise RefusedRowError(RowCode.NOT_A_TEXT, f"{key[:40]!r} is {_kind(field)}, not a text")
-    return json.dumps(field)
 
 
 def _map_keys(
@@ -105,8 +96,3 @@ def _map_keys(
 
 def _holds_objects(field: Any) -> bool:
     return isinstance(field, dict) or (isinstance(field, list) and any(isinstance(item, dict | list) for item in field))
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "a text", bool: "a truth value", type(None): "null"}
-    return names.get(type(value), "a number")

@@ -45,12 +45,15 @@ READERS = {
     "tsv": "delimited:DelimitedReader",
     "jsonl": "json_lines:JsonLinesReader",
     "json": "json_array:JsonArrayReader",
+    "yaml": "yaml_documents:YamlReader",
     "corrections": "corrections:CorrectionsReader",
     "xlsx": "workbook:WorkbookReader",
     "xlsb": "workbook:WorkbookReader",
     "xls": "workbook:WorkbookReader",
     "ods": "workbook:WorkbookReader",
     "parquet": "parquet:ParquetReader",
+    "markdown": "markdown_documents:MarkdownReader",
+    "html": "html_documents:HtmlReader",
 }
 """Format -> module in this package and class; loaded when the first such file is opened, as some bring large libraries."""
 

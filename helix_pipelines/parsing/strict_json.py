@@ -9,16 +9,42 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from helix_pipelines.parsing.codes import RefusedRowError, RowCode
 
 JSON_SPACE = " \t\r\n"
+Flaw = tuple[RowCode, str]
 INTEGER_DIGITS = 18
 """Longer integers are kept as text: they are identifiers, and 64-bit writers of JSON refuse them."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class FlawedObject(dict[str, Any]):
+    """An object in which a key is given more than once. `pairs` are all its members; as a dict it has the last of each key."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
+        names = [name for name, _ in pairs]
+        twice = next(name for name, times in Counter(names).items() if times > 1)
+        self.flaw: Flaw = (RowCode.DUPLICATE_KEY, f"the key {twice[:40]!r} is given more than once")
+
+
+class FlawedNumber(float):
+    """What stands in the place of a number that is none; `flaw` says what it was."""
+
+    flaw: Flaw
+
+    @classmethod
+    def because(cls, reason: str) -> FlawedNumber:
+        """A number that refuses its record for `reason`."""
+        number = cls("nan")
+        number.flaw = (RowCode.NON_FINITE_NUMBER, reason)
+        return number
 
 
 class StrictDecoder:
@@ -26,7 +52,7 @@ class StrictDecoder:
 
     def __init__(self, nesting: int) -> None:
         self._nesting = nesting
-        self._flaw: tuple[RowCode, str] | None = None
+        self._flaw: Flaw | None = None
         self._json = json.JSONDecoder(
             object_pairs_hook=self._object,
             parse_float=self._float,
@@ -60,10 +86,18 @@ class StrictDecoder:
         """Refuse the value just scanned from `text` where it is flawed: RefusedRowError."""
         if self._flaw is not None:
             raise RefusedRowError(*self._flaw)
+        self.refuse_deep(value, text)
+        if "\\u" in text:
+            refuse_unstorable(value)
+
+    def refuse_deep(self, value: Any, text: str) -> None:
+        """Refuse a value with more levels of nesting than allowed: RefusedRowError."""
         if text.count("[") + text.count("{") > self._nesting and depth(value, self._nesting) > self._nesting:
             raise RefusedRowError(RowCode.NESTED_TOO_DEEPLY, f"more than {self._nesting} levels of nesting")
-        if "\\u" in text:
-            _refuse_unstorable(value)
+
+    def may_be_flawed(self, text: str) -> bool:
+        """Whether something in the value just scanned from `text` needs a look, see `refuse_flawed`."""
+        return self._flaw is not None or "\\u" in text
 
     def kind(self, text: str) -> type | None:
         """The type of the value that a text is, flawed or not; None where it is no JSON at all."""
@@ -76,25 +110,31 @@ class StrictDecoder:
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(pairs)
         if len(value) != len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            self._note(RowCode.DUPLICATE_KEY, f"the key {twice[:40]!r} is given more than once")
+            value = FlawedObject(pairs)
+            self._flaw = self._flaw or value.flaw
         return value
 
     def _float(self, digits: str) -> float:
         number = float(digits)
         if math.isinf(number):
-            self._note(RowCode.NON_FINITE_NUMBER, f"the number {digits[:40]} is beyond the range of numbers")
+            return self._refused(f"the number {digits[:40]} is beyond the range of numbers")
         return number
 
     def _int(self, digits: str) -> int | str:
         return int(digits) if len(digits.lstrip("-")) <= INTEGER_DIGITS else digits
 
-    def _constant(self, name: str) -> None:
-        self._note(RowCode.NON_FINITE_NUMBER, f"{name} is not a JSON value")
+    def _constant(self, name: str) -> FlawedNumber:
+        return self._refused(f"{name} is not a JSON value")
 
-    def _note(self, code: RowCode, reason: str) -> None:
-        self._flaw = self._flaw or (code, reason)
+    def _refused(self, reason: str) -> FlawedNumber:
+        number = FlawedNumber.because(reason)
+        self._flaw = self._flaw or number.flaw
+        return number
+
+
+def members(value: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The members of an object, those of a key given twice among them."""
+    return value.pairs if isinstance(value, FlawedObject) else list(value.items())
 
 
 def depth(value: Any, limit: int) -> int:
@@ -122,8 +162,20 @@ def texts(value: Any) -> Iterator[str]:
             remaining += item
 
 
-def _refuse_unstorable(value: Any) -> None:
-    """Escapes can spell what no database text holds: NUL and halves of surrogate pairs."""
+def refuse_flawed(value: Any) -> None:
+    """Refuse a part of a scanned value, where the whole `may_be_flawed`: RefusedRowError with the first flaw of this part."""
+    remaining = [value]
+    while remaining:
+        item = remaining.pop()
+        if isinstance(item, FlawedObject | FlawedNumber):
+            raise RefusedRowError(*item.flaw)
+        if isinstance(item, dict | list):
+            remaining += item.values() if isinstance(item, dict) else item
+    refuse_unstorable(value)
+
+
+def refuse_unstorable(value: Any) -> None:
+    """Escapes can spell what no database text holds, NUL and halves of surrogate pairs: RefusedRowError."""
     for text in texts(value):
         if "\0" in text:
             raise RefusedRowError(RowCode.NUL_BYTE, "a text contains \\u0000")

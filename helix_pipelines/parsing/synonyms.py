@@ -8,7 +8,8 @@ first here is taken.
 from __future__ import annotations
 
 _QUESTION = """
-question questions questiontext questionbody faqquestion userquestion q query prompt ask utterance instruction input inquiry
+question questions questiontext questionbody faqquestion userquestion q query querytext prompt ask utterance instruction input
+inquiry question1 q1
 frage fragen fragestellung
 pregunta preguntas
 questionposée questionposee interrogation
@@ -31,7 +32,7 @@ title heading
 
 _ANSWER = """
 answer answers answertext answerbody faqanswer bestanswer acceptedanswer correctanswer a response responses reply completion
-output solution
+output solution answer1 a1
 antwort antworten
 respuesta respuestas contestación contestacion
 réponse reponse réponses reponses

@@ -29,7 +29,7 @@ VALUE = st.recursive(
 
 
 def elements(blocks: list[str]) -> list[Any]:
-    return [value for value, _ in JsonElements(iter(blocks), StrictDecoder(100), ParseLimits())]
+    return [value for _, value, _ in JsonElements(iter(blocks), StrictDecoder(100), ParseLimits())]
 
 
 @given(st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=20), st.sampled_from([None, 2]))

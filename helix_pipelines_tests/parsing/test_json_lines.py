@@ -32,8 +32,9 @@ def test_what_is_written_is_read(pairs: list[tuple[str, str]], as_ascii: bool, e
         ('{"question": "q", "answer": "a"} x', RowCode.INVALID_JSON),
         ('["q", "a"]', RowCode.NOT_A_RECORD),
         ("42", RowCode.NOT_A_RECORD),
-        ('{"question": "q", "answer": {"text": "a"}}', RowCode.NOT_A_TEXT),
-        ('{"question": ["q", "p"], "answer": "a"}', RowCode.NOT_A_TEXT),
+        ('{"question": "q", "answer": {"page": "a"}}', RowCode.NOT_A_TEXT),
+        ('{"question": [["q"], "p"], "answer": "a"}', RowCode.NOT_A_TEXT),
+        ('{"question": "q", "answer": []}', RowCode.ANSWER_MISSING),
         ('{"question": "q", "answer": [["a"]]}', RowCode.NOT_A_TEXT),
         ('{"question": "q", "question": "p", "answer": "a"}', RowCode.DUPLICATE_KEY),
         ('{"question": "q", "answer": "a", "score": NaN}', RowCode.NON_FINITE_NUMBER),
@@ -63,6 +64,25 @@ def test_a_list_of_answers_is_joined_and_kept_as_metadata() -> None:
     (row, _) = read('{"question": "q", "answer": ["a", 2, null]}\n' + GOOD).rows
     assert row.answer == "a; 2"
     assert row.extra == {"answer": ["a", 2, None]}
+
+
+@pytest.mark.parametrize(
+    ("answers", "text"),
+    [
+        ('{"text": ["a", "b"], "answer_start": [1, 2]}', "a"),
+        ('[{"text": " ", "answer_start": 1}, {"text": "a"}]', "a"),
+        ('[{"score": 1, "body": "a"}]', "a"),
+        ('{"value": "a"}', "a"),
+    ],
+)
+def test_of_annotated_answers_the_first_text_counts_and_all_are_kept(answers: str, text: str) -> None:
+    (row, _) = read(f'{{"question": "q", "answers": {answers}}}\n' + GOOD.replace("answer", "answers")).rows
+    assert (row.answer, row.extra) == (text, {"answers": json.loads(answers)})
+
+
+def test_of_several_phrasings_the_first_is_the_question_and_all_are_kept() -> None:
+    (row, _) = read('{"q": ["p", "r"], "a": "b"}\n' + GOOD.replace("question", "q").replace("answer", "a")).rows
+    assert (row.question, row.extra) == ("p", {"q": ["p", "r"]})
 
 
 def test_numbers_and_truth_values_become_texts_and_long_integers_keep_their_digits() -> None:
