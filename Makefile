@@ -42,13 +42,14 @@ test: setup ## the tests, with the coverage floor
 test-recovery: setup ## kills, outages and shared budgets, which need the processors for themselves
 	$(BIN)/pytest -m "recovery and not campaign"
 
-test-system: setup ## the tests that need root and Debian packages (a browser)
+test-system: setup ## the tests that need root and Debian packages (a browser, LibreOffice)
 	@if ! { $(call any_test_marked,system); }; then echo "No test is marked system."; exit 0; fi; \
 	if [ "$$(id -u)" -ne 0 ]; then echo "make test-system installs Debian packages: run it as root." >&2; exit 1; fi; \
 	set -e; \
-	if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; then \
+	if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null || ! command -v soffice >/dev/null; then \
 		apt-get update -qq; \
-		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium chromium-driver; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+			chromium chromium-driver libreoffice-calc-nogui; \
 	fi; \
 	$(BIN)/pytest -m system
 

@@ -7,7 +7,7 @@ from typing import Any
 from helix_pipelines.cli.output import table
 
 COUNTERS = ("rows_read", "inserted", "updated", "unchanged", "duplicate", "quarantined", "pending", "embedded")
-DETAILS = ("collection", "mode", "state", "format", "encoding", "bytes", "sha256", "same_as", "batch")
+DETAILS = ("collection", "mode", "state", "format", "encoding", "bytes", "sha256", "same_as", "replay_of", "batch")
 
 
 def batch_text(report: dict[str, Any]) -> str:
@@ -58,8 +58,13 @@ def _remarks(files: list[dict[str, Any]]) -> list[str]:
         for f in files
         if f["same_as"]
     ]
+    replayed = [
+        f"{f['source']}: {f['replayed']:,} of {f['quarantined']:,} quarantined rows were corrected and replayed since."
+        for f in files
+        if f.get("replayed")
+    ]
     noted = [f"{f['source']}: {note['code']}: {note['message']}" for f in files for note in f["notes"]]
-    return ["\n".join(lines) for lines in (refused, same, noted) if lines]
+    return ["\n".join(lines) for lines in (refused, same, replayed, noted) if lines]
 
 
 def _costs(report: dict[str, Any]) -> str:

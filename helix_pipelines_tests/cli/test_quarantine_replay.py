@@ -3,12 +3,14 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+import xlsxwriter  # type: ignore[import-untyped]
+from python_calamine import CalamineWorkbook
 
 from helix_pipelines_tests.cli.conftest import Ended, RunHelix
 from helix_pipelines_tests.cli.staged_runs import StagedRuns, die_before_embedding
@@ -118,6 +120,9 @@ def test_three_bad_rows_of_a_thousand_are_corrected_and_nothing_else_changes(
     assert {row["replayed_by"] for row in listed(helix, "--all")} == {replayed["import"]}
     status = helix("status", str(first["import"]), "--json").document
     assert (status["quarantined"], status["replayed"]) == (3, 3)
+    assert "3 of 3 quarantined rows were corrected" in helix("status", str(first["import"])).stdout
+    [hit] = helix("search", "What was missing?", "-k", "1", "--json").document["hits"]
+    assert hit["sources"] == [{"path": str(path), "sheet": None, "row": 17}], "the place in the original file"
     assert_places_are_the_original_ones(stages, replayed["import"])
     assert_audited(stages, first["import"], replayed["import"])
 
@@ -368,3 +373,36 @@ def test_a_file_of_corrections_is_no_file_to_import(runs: StagedRuns, helix: Run
     shutil.copy(corrections, tmp_path / "faq.jsonl")
     file = imported(helix, tmp_path / "faq.jsonl")
     assert (file["status"], file["error"]["code"]) == ("rejected", "CORRECTIONS_MISPLACED")
+
+
+def test_a_workbook_is_corrected_and_replayed_like_a_csv(runs: StagedRuns, helix: RunHelix, tmp_path: Path) -> None:
+    path, table = tmp_path / "faq.xlsx", tmp_path / "bad.xlsx"
+    write_workbook(
+        path,
+        {"One": [["question", "answer"], ["Who?", "Me."], ["Why?", ""]], "Two": [["Frage", "Antwort"], ["", "=1"]]},
+    )
+    imported(helix, path)
+    assert helix("quarantine", "export", "-o", str(table), "--json").document["rows"] == 2
+    [header, *rows] = CalamineWorkbook.from_path(str(table)).get_sheet_by_index(0).to_python()
+    lines = [dict(zip(header, row, strict=True)) for row in rows]
+    assert [(line["helix_sheet"], line["helix_row"], line["answer"]) for line in lines] == [
+        ("One", "2", ""),
+        ("Two", "1", "'=1"),
+    ]
+    for line in lines:
+        line.update({"question": line["question"] or "What?", "answer": line["answer"] or "So."})
+    write_workbook(table, {"corrected": [header, *(list(line.values()) for line in lines)]})
+    ended = helix("quarantine", "replay", str(table), "--json")
+    assert ended.code == 0, ended.stderr
+    assert runs.stages.served() == [("What?", "=1"), ("Who?", "Me."), ("Why?", "So.")]
+    assert listed(helix) == []
+    assert runs.stages.violations() == []
+
+
+def write_workbook(path: Path, sheets: Mapping[str, Sequence[Sequence[str]]]) -> None:
+    """A workbook of texts."""
+    with xlsxwriter.Workbook(str(path), {"strings_to_formulas": False}) as workbook:
+        for name, rows in sheets.items():
+            sheet = workbook.add_worksheet(name)
+            for number, row in enumerate(rows):
+                sheet.write_row(number, 0, row)
