@@ -95,7 +95,8 @@ def _seconds(read: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
-def _pairs(rows: int) -> Iterator[tuple[str, str]]:
+def pairs(rows: int) -> Iterator[tuple[str, str]]:
+    """Questions and answers, the same ones every time."""
     dice = random.Random(7)
     for number in range(rows):
         gap = "\n" if dice.random() < 0.2 else " "
@@ -107,19 +108,19 @@ def _write_csv(path: Path, rows: int) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["question", "answer"])
-        writer.writerows(_pairs(rows))
+        writer.writerows(pairs(rows))
 
 
 def _write_jsonl(path: Path, rows: int) -> None:
     with path.open("w", encoding="utf-8") as file:
-        for question, answer in _pairs(rows):
+        for question, answer in pairs(rows):
             file.write(json.dumps({"question": question, "answer": answer}, ensure_ascii=False) + "\n")
 
 
 def _write_json(path: Path, rows: int) -> None:
     with path.open("w", encoding="utf-8") as file:
         json.dump(
-            [{"question": question, "answer": answer} for question, answer in _pairs(rows)], file, ensure_ascii=False
+            [{"question": question, "answer": answer} for question, answer in pairs(rows)], file, ensure_ascii=False
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
+from typing import cast
 
 from python_calamine import (
     CalamineSheet,
@@ -33,7 +34,7 @@ from helix_pipelines.resilience.errors import FileRejectedError
 PACKAGE_FORMATS = {"xlsx", "xlsb", "ods"}
 HEADER_AMONG = 20
 """Filled rows in which the header is looked for: titles, dates and logos stand above it."""
-WINDOW_ROWS = 128
+WINDOW_ROWS = 64
 """Rows converted at a time: their cells fit the CPU's cache."""
 HELD_SHARE = 4
 """Sheets that are found to be tables are held until they are read, up to this part of the reader's memory; others are
@@ -83,8 +84,10 @@ class WorkbookReader:
         for table in self._tables:
             number = 0
             sheet = self._held.pop(table.sheet, None) or self._load(table.sheet)
-            for records, size in _windows(sheet, self._formulas.get(table.sheet, {}), table.rows_above, self._limits):
-                rows = table.records.rows(records, number, size)
+            above = table.rows_above
+            for window, size in _windows(sheet, self._formulas.get(table.sheet, {}), self._limits):
+                rows = table.records.rows(window[above:] if above else window, number, size)
+                above = max(0, above - len(window))
                 number += len(rows)
                 for row in rows:
                     row.sheet = table.sheet
@@ -130,9 +133,9 @@ class WorkbookReader:
     def _table(self, name: str, sheet: CalamineSheet, mapping: Mapping[str, str]) -> Table:
         """The table of a sheet. Raises FileRejectedError where its header does not say what question and answer are."""
         widest, refusal = 0, FileRejectedError("EMPTY_FILE", "The sheet is empty.")
-        filled = (
-            (at, names) for at, row in enumerate(_rows(sheet, {})) if any(names := [cell.strip() for cell in row])
-        )
+        windows = (window for window, _ in _windows(sheet, {}, self._limits))
+        rows = enumerate(chain.from_iterable(windows))
+        filled = ((at, names) for at, row in rows if any(names := [cell.strip() for cell in row]))
         for above, (at, names) in enumerate(islice(filled, HEADER_AMONG)):
             try:
                 map_columns(names, mapping)
@@ -198,36 +201,43 @@ def _open(request: ReadRequest) -> tuple[CalamineWorkbook, dict[str, Formulas]]:
             return CalamineWorkbook.from_filelike(binary), formulas
 
 
-def _rows(sheet: CalamineSheet, formulas: Formulas) -> Iterator[list[str]]:
-    """All rows from the top of the sheet, as texts; blank ones are lists of empty texts, all are as wide as the sheet."""
+def _windows(sheet: CalamineSheet, formulas: Formulas, limits: ParseLimits) -> Iterator[tuple[list[list[str]], int]]:
+    """All rows from the top of the sheet as texts, with the number of characters in each window.
+
+    Blank rows are lists of empty texts; all are as wide as the sheet.
+    """
     with _calamine_told():
         rows = sheet.iter_rows()
-    number = 0
+    number = 1
     while True:
         with _calamine_told():
             window = list(islice(rows, WINDOW_ROWS))
         if not window:
             return
-        for row in window:
-            number += 1
-            texts = [cell if type(cell) is str else cell_text(cell) for cell in row]
-            yield _with_formulas(texts, formulas[number], sheet) if number in formulas else texts
-
-
-def _with_formulas(texts: list[str], formulas: dict[int, str], sheet: CalamineSheet) -> list[str]:
-    first_column = 1 + (sheet.start[1] if sheet.start else 0)
-    return [text or formulas.get(column, "") for column, text in enumerate(texts, start=first_column)]
-
-
-def _windows(
-    sheet: CalamineSheet, formulas: Formulas, skip: int, limits: ParseLimits
-) -> Iterator[tuple[list[list[str]], int]]:
-    """The rows after the first `skip`, in windows with the number of characters in them."""
-    rows = islice(_rows(sheet, formulas), skip, None)
-    while window := list(islice(rows, WINDOW_ROWS)):
-        text = "".join(chain.from_iterable(window))
+        try:
+            text = "".join(chain.from_iterable(window))  # type: ignore[arg-type]
+        except TypeError:  # not all cells are texts, as they are in most windows
+            window = [[cell_text(cell) for cell in row] for row in window]
+            text = "".join(chain.from_iterable(cast("list[list[str]]", window)))
+        texts = cast("list[list[str]]", window)
+        if formulas:
+            texts = _with_formulas(texts, number, formulas, sheet)
+            text = "".join(chain.from_iterable(texts))
         # TableRows looks closely at windows that may hold a cell beyond the limit: it has to at one with a NUL, too.
-        yield window, len(text) if "\0" not in text else max(len(text), limits.cell_chars + 1)
+        size = len(text) if "\0" not in text else max(len(text), limits.cell_chars + 1)
+        yield texts, size
+        number += len(window)
+
+
+def _with_formulas(texts: list[list[str]], number: int, formulas: Formulas, sheet: CalamineSheet) -> list[list[str]]:
+    """The window that begins with row `number`, with formulas in its blank cells."""
+    first_column = 1 + (sheet.start[1] if sheet.start else 0)
+    return [
+        [text or formulas[at].get(column, "") for column, text in enumerate(row, start=first_column)]
+        if at in formulas
+        else row
+        for at, row in enumerate(texts, start=number)
+    ]
 
 
 @contextmanager

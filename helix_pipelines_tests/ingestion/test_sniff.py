@@ -4,7 +4,6 @@ import gzip
 import io
 import json
 import random
-import zipfile
 
 import pytest
 
@@ -12,6 +11,7 @@ from helix_pipelines.ingestion.dialects import Dialect
 from helix_pipelines.ingestion.sniff import SAMPLE_LINE_CHARS, Sniffed, sniff
 from helix_pipelines.parsing.limits import ParseLimits
 from helix_pipelines.resilience.errors import FileRejectedError
+from helix_pipelines_tests.parsing.containers import compound, ods, xlsx, zipped
 
 PAIR = '{"question": "q", "answer": "a"}'
 
@@ -19,14 +19,6 @@ PAIR = '{"question": "q", "answer": "a"}'
 def sniffed(content: bytes | str, name: str = "file.bin", encoding: str | None = None) -> Sniffed:
     data = content.encode() if isinstance(content, str) else content
     return sniff(lambda: io.BytesIO(data), name, ParseLimits(), encoding)
-
-
-def zipped(*names: str) -> bytes:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        for name in names:
-            archive.writestr(name, "x")
-    return target.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -60,21 +52,41 @@ def test_a_format_is_recognised_by_content_whatever_the_name(content: bytes | st
 
 
 @pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (xlsx(""), "xlsx"),
+        (zipped({"[Content_Types].xml": "application/vnd.ms-excel.sheet.binary.macroEnabled.main"}), "xlsb"),
+        (compound("\x05SummaryInformation", "Workbook"), "xls"),
+        (compound("Book"), "xls"),
+        (ods(""), "ods"),
+        (zipped({"a.csv": "question,answer"}), "zip"),
+        (b"PAR1" + bytes(50) + b"PAR1", "parquet"),
+    ],
+)
+def test_a_container_is_recognised_by_what_is_in_it(content: bytes, name: str) -> None:
+    assert sniffed(content, "file.csv") == Sniffed(name, None)
+
+
+@pytest.mark.parametrize(
     ("content", "code", "kind"),
     [
         (b"", "EMPTY_FILE", "empty"),
         (b"\xef\xbb\xbf", "EMPTY_FILE", "empty"),
         (b" \r\n\t\n", "EMPTY_FILE", "empty"),
         (gzip.compress(b"", mtime=0), "EMPTY_FILE", "empty"),
-        (zipped("xl/workbook.xml"), "UNSUPPORTED_FORMAT", "Excel workbook"),
-        (zipped("a.csv"), "UNSUPPORTED_FORMAT", "zip archive"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100), "UNSUPPORTED_FORMAT", "old Excel workbook"),
-        (
-            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100) + "EncryptedPackage".encode("utf-16-le"),
-            "ENCRYPTED_FILE",
-            "password",
-        ),
-        (b"PAR1" + bytes(50), "UNSUPPORTED_FORMAT", "Parquet"),
+        (zipped({"[Content_Types].xml": "wordprocessingml.document.main"}), "UNSUPPORTED_FORMAT", "Word"),
+        (b"PK\x03\x04" + bytes(100), "DAMAGED_ARCHIVE", "damaged"),
+        (xlsx("")[:-30], "DAMAGED_WORKBOOK", "cut off"),
+        (gzip.compress(xlsx(""), mtime=0), "UNSUPPORTED_FORMAT", "gzip"),
+        (gzip.compress(b"PAR1", mtime=0), "UNSUPPORTED_FORMAT", "gzip"),
+        (ods("", manifest="<manifest:encryption-data/>"), "ENCRYPTED_FILE", "password"),
+        (compound(), "UNSUPPORTED_FORMAT", "no workbook"),
+        (compound("WordDocument", "Workbook"), "UNSUPPORTED_FORMAT", "Word"),
+        (compound("EncryptionInfo", "EncryptedPackage"), "ENCRYPTED_FILE", "password"),
+        (compound("Workbook")[:1100], "DAMAGED_WORKBOOK", "damaged"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100), "DAMAGED_WORKBOOK", "damaged"),
+        (b"PAR1" + bytes(50), "DAMAGED_PARQUET", "cut off"),
+        (b"PARE" + bytes(50) + b"PARE", "ENCRYPTED_FILE", "encrypted"),
         (b"%PDF-1.7\n", "UNSUPPORTED_FORMAT", "PDF"),
         (b"\x89PNG\r\n\x1a\n" + bytes(50), "BINARY_CONTENT", "PNG"),
         (random.Random(1).randbytes(5000), "BINARY_CONTENT", "binary"),
