@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from helix_pipelines.parsing.columns import folded, has_pairs
 from helix_pipelines.parsing.field_texts import is_scalar
-from helix_pipelines.parsing.json_elements import FIELD_LIST, Path
-from helix_pipelines.parsing.question_forms import reads_as_question
+from helix_pipelines.parsing.json_elements import CONTEXT_CHARS, CONTEXT_FIELDS, FIELD_LIST, Path
+from helix_pipelines.parsing.question_forms import joined_turns, reads_as_question
 from helix_pipelines.parsing.record_schemes import Recogniser, Scheme
 from helix_pipelines.parsing.strict_json import FlawedNumber, FlawedObject, members
 from helix_pipelines.parsing.synonyms import SYNONYMS
@@ -18,8 +18,7 @@ KEYED = "*"
 """Stands in a place for the keys of an object whose members are the records."""
 PAIR = Scheme("question", "answer")
 MORE = "more"
-HANDED_CHARS = 100_000
-"""A text of this length above the records (the page they were taken from) is copied to each of them, longer ones are not."""
+AS_WRITTEN = "as written"
 PARENT = "parent"
 _IDENTIFIERS = frozenset(map(folded, SYNONYMS["external_id"]))
 
@@ -105,10 +104,8 @@ class Walk:
         is_header = header is not None and value == header
         if found or path not in self._places or is_header:
             return
-        if Form.LIST in self._forms and isinstance(
-            value, str
-        ):  # a conversation of one turn, without the list around it
-            yield Candidate(Form.LIST, PAIR, {"question": value, "answer": None}, path, above)
+        if Form.LIST in self._forms and isinstance(value, str):
+            yield Candidate(Form.LIST, PAIR, _lone_text(value), path, above)
         else:
             yield Candidate(Form.OBJECT, None, value, path, above)
 
@@ -165,11 +162,16 @@ class Walk:
 
 
 def handed_down(above: Mapping[str, Any], value: dict[str, Any], label: str) -> Mapping[str, Any]:
-    """The fields that an object hands down to what is in it, beside those `above` it; `label` tells equal names apart."""
+    """The short scalar fields that an object hands down to what is in it, beside those `above` it.
+
+    `label` tells equal names apart. An object with many fields is data and hands nothing down.
+    """
     fields = dict(above)
-    for key, field in members(value):
-        if _is_handed(field):
-            fields[_free(fields, f"{label}.{key}") if key in fields else key] = field
+    own = [(key, field) for key, field in members(value) if _is_handed(field)]
+    if len(own) > CONTEXT_FIELDS:
+        return above
+    for key, field in own:
+        fields[_free(fields, f"{label}.{key}") if key in fields else key] = field
     return fields
 
 
@@ -190,11 +192,19 @@ def is_text_list(value: list[Any]) -> bool:
     return bool(value) and isinstance(value[0], str) and all(map(is_scalar, value))
 
 
+def _lone_text(text: str) -> dict[str, Any]:
+    """The record of a text that stands where lists of turns are: its list was forgotten, its second turn may be at its end."""
+    turns = joined_turns(text)
+    if turns is None:
+        return {"question": text, "answer": None}
+    return {"question": turns[0], "answer": turns[1], AS_WRITTEN: text}
+
+
 def _is_handed(field: Any) -> bool:
     if isinstance(field, list):
         return 0 < len(field) <= FIELD_LIST and all(_is_handed(item) and is_scalar(item) for item in field)
     if isinstance(field, str):
-        return 0 < len(field) <= HANDED_CHARS
+        return 0 < len(field) <= CONTEXT_CHARS
     return isinstance(field, int | float) and not isinstance(field, FlawedNumber)
 
 

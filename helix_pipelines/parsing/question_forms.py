@@ -23,6 +23,16 @@ _FIRST_WORD = re.compile(
 _CJK_QUESTION = re.compile("(?:吗|呢|嗎|か|까|나요)[。.]?\\s*$")
 
 
+_JOINED = re.compile("(.*[?\uff1f\u061f])\\s+-\\s+(['\"]?)(\\S.*)\\2", re.DOTALL)
+"""A YAML list whose first dash was forgotten becomes one text, `Who? - 'He'`: the lines are folded and the other dash is kept."""
+
+
+def joined_turns(text: str) -> tuple[str, str] | None:
+    """The question and the answer of a text that is `question? - answer`, None for any other."""
+    found = _JOINED.fullmatch(text.strip())
+    return (found[1], found[3]) if found else None
+
+
 def reads_as_question(text: str) -> bool:
     """Judge by question marks, the word that asks, and final particles; in doubt it is none."""
     return bool(_MARK.search(text) or _FIRST_WORD.match(text.lstrip()) or _CJK_QUESTION.search(text))

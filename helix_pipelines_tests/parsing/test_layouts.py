@@ -72,7 +72,9 @@ def test_every_layout_gives_its_pairs_in_order(
 def test_a_map_of_questions_gives_its_members_whole_or_opened(pairs: list[tuple[str, str]]) -> None:
     for value in (dict(pairs), {"faq": {"general": dict(pairs)}}):
         for limits in (ParseLimits(), SMALL):
-            assert read(json.dumps(value), limits=limits).pairs == pairs
+            found = read(json.dumps(value), limits=limits)
+            assert found.pairs == pairs
+            assert all(row.extra == {} for row in found.rows)
 
 
 @settings(max_examples=30, deadline=None)
@@ -121,6 +123,13 @@ def test_the_key_of_a_record_is_its_identity_unless_it_has_one() -> None:
 def test_equal_keys_in_several_parts_are_different_identities() -> None:
     record = {"k": {"question": "q", "answer": "a"}}
     assert [row.external_id for row in read(json.dumps({"en": record, "de": record})).rows] == ["en.k", "de.k"]
+
+
+def test_a_conversation_whose_list_was_forgotten_is_told_apart_and_kept_as_it_was_written() -> None:
+    found = read("conversations:\n- - Who?\n  - He.\n- What number is \"two ducks\"?\n  - '22'\n- No question\n")
+    assert found.pairs == [("Who?", "He."), ('What number is "two ducks"?', "22")]
+    assert found.rows[1].extra["as written"] == "What number is \"two ducks\"? - '22'"
+    assert found.refused == [(3, "ANSWER_MISSING")]
 
 
 def test_of_a_longer_conversation_the_rest_is_kept_and_one_turn_alone_is_refused() -> None:
