@@ -75,3 +75,35 @@ def _entry(name: str, kind: int, right: int, child: int) -> bytes:
     text = name.encode("utf-16-le")
     none = 0xFFFFFFFF
     return text.ljust(64, b"\0") + struct.pack("<HBB3L", len(text) + 2, kind, 1, none, right, child) + bytes(48)
+
+
+def xls(rows: list[list[str]], sheet: str = "FAQ") -> bytes:
+    """An Excel 97 workbook ([MS-XLS] 2.4) of texts of up to 255 ASCII characters, in a compound file of large sectors."""
+    begin = struct.pack("<4H2L", 0x0600, 5, 0x0DBB, 0x07CC, 0, 6)
+    cells = b"".join(
+        _record(0x0204, struct.pack("<4HB", at, column, 0, len(text), 0) + text.encode("ascii"))
+        for at, row in enumerate(rows)
+        for column, text in enumerate(row)
+    )
+    name = struct.pack("<BB", len(sheet), 0) + sheet.encode("ascii")
+    start = len(_record(0x0809, begin)) + len(_record(0x0085, bytes(6) + name)) + len(_record(0x000A, b""))
+    globals_ = _record(0x0809, begin) + _record(0x0085, struct.pack("<LH", start, 0) + name) + _record(0x000A, b"")
+    sheet_begin = struct.pack("<4H2L", 0x0600, 0x0010, 0x0DBB, 0x07CC, 0, 6)
+    stream = globals_ + _record(0x0809, sheet_begin) + cells + _record(0x000A, b"")
+    stream = stream.ljust(max(4096, -(-len(stream) // 512) * 512), b"\0")
+    return _with_stream(compound("Workbook"), stream)
+
+
+def _record(kind: int, content: bytes) -> bytes:
+    return struct.pack("<2H", kind, len(content)) + content
+
+
+def _with_stream(container: bytes, stream: bytes) -> bytes:
+    """The container with its first stream's content in the sectors from the third on."""
+    first, count, end = 2, len(stream) // 512, 0xFFFFFFFE
+    chain = struct.pack(f"<{count}L", *range(first + 1, first + count), end)
+    fat, entry = 512, 1024 + 128
+    content = bytearray(container)
+    content[fat + 4 * first : fat + 4 * first + len(chain)] = chain
+    content[entry + 116 : entry + 128] = struct.pack("<LQ", first, len(stream))
+    return bytes(content) + stream

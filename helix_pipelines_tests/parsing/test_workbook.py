@@ -12,7 +12,7 @@ from helix_pipelines.parsing.cell_texts import cell_text
 from helix_pipelines.parsing.limits import ParseLimits
 from helix_pipelines.parsing.notes import NoteCode
 from helix_pipelines.resilience.errors import FileRejectedError
-from helix_pipelines_tests.parsing.containers import ods, ods_cell, text_cell, xlsx
+from helix_pipelines_tests.parsing.containers import ods, ods_cell, text_cell, xls, xlsx
 from helix_pipelines_tests.parsing.reading import read
 
 HEADER = ["question", "answer"]
@@ -237,3 +237,11 @@ def test_an_open_document_spreadsheet_is_read() -> None:
     assert found.sniffed.format == "ods"
     assert found.pairs == [("q0", "42"), ("q1", "2020-01-02")]
     assert found.rows[0].sheet == "FAQ"
+
+
+def test_an_old_excel_workbook_is_read() -> None:
+    found = read(xls([["question", "answer"], ["q1", "a1"], ["", ""], ["q2", ""]]))
+    assert found.sniffed.format == "xls"
+    assert found.pairs == [("q1", "a1")]
+    assert found.refused == [(2, "ANSWER_MISSING")]
+    assert {row.sheet for row in found.rows} == {"FAQ"}
