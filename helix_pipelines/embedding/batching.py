@@ -4,7 +4,8 @@ service.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, pairwise, repeat
 
 MIN_TEXTS = 10
 """A service that is slow or refuses is not asked in ever smaller crumbs; its own caps may still be lower."""
@@ -45,18 +46,23 @@ def plan_batches(texts: Sequence[str], max_texts: int, max_tokens: int | None = 
     A batch holds at most `max_texts` texts and, but for a single text that is longer by itself, `max_tokens` estimated
     tokens.
     """
-    batches: list[range] = []
-    start = tokens = 0
-    for position, text in enumerate(texts):
-        cost = estimate_tokens(text) if max_tokens is not None else 0
-        is_full = position - start >= max_texts or (max_tokens is not None and tokens + cost > max_tokens)
-        if is_full and position > start:
-            batches.append(range(start, position))
-            start, tokens = position, 0
+    costs = map(estimate_tokens, texts) if max_tokens is not None else repeat(0, len(texts))
+    return [
+        range(start, end) for start, end in pairwise(accumulate(batch_sizes(costs, max_texts, max_tokens), initial=0))
+    ]
+
+
+def batch_sizes(costs: Iterable[int], max_texts: int, max_tokens: int | None = None) -> Iterator[int]:
+    """The same plan for texts of which only the tokens are known: how many texts each batch holds."""
+    size = tokens = 0
+    for cost in costs:
+        if size and (size >= max_texts or (max_tokens is not None and tokens + cost > max_tokens)):
+            yield size
+            size = tokens = 0
+        size += 1
         tokens += cost
-    if start < len(texts):
-        batches.append(range(start, len(texts)))
-    return batches
+    if size:
+        yield size
 
 
 class BatchSizer:

@@ -41,6 +41,12 @@ def ensure_generation(connection: psycopg.Connection, model: str, dimensions: in
     active = active_generation(connection)
     if active is None:
         return None if dimensions is None else _first_generation(connection, model, dimensions)
+    refuse_mismatch(active, model, dimensions)
+    return active
+
+
+def refuse_mismatch(active: Generation, model: str, dimensions: int | None) -> None:
+    """Raise SetupError (EMBEDDING_GENERATION_MISMATCH) where the settings name another model or size than `active` has."""
     if active.model != model or (dimensions or active.dimensions) != active.dimensions:
         asked = f"{model} with {dimensions} dimensions" if dimensions else model
         raise SetupError(
@@ -49,7 +55,6 @@ def ensure_generation(connection: psycopg.Connection, model: str, dimensions: in
             f" Set HELIX_EMBEDDING_MODEL={active.model} (and _URL, _DIMENSIONS) back, or start with an empty database: vectors of"
             " two models cannot be compared.",
         )
-    return active
 
 
 def partition_name(generation_id: int) -> str:

@@ -176,16 +176,21 @@ def _check_vanished(connection: psycopg.Connection, batch: BatchWork, job: Impor
     row = connection.execute(load("vanished"), {"job": job.id, "source": job.source_id}).fetchone()
     assert row is not None
     vanished, earlier = row
-    if job.mode == "sync" and vanished > batch.settings.drop_limit * earlier:
-        raise FileRejectedError(
-            "SYNC_DROP_LIMIT",
-            f"{vanished:,} of the source's {earlier:,} rows are not in this file, more than the limit of"
-            f" {batch.settings.drop_limit:.0%}. Nothing was changed. If the rows are to go, import with a higher drop limit;"
-            " if they are to stay, import with --mode append.",
-        )
+    if job.mode == "sync":
+        refuse_large_drop(vanished, earlier, batch.settings.drop_limit)
     connection.execute("UPDATE helix.import_job SET vanished = %s WHERE id = %s", [vanished, job.id])
     write_checkpoint(connection, job.id, "vanished", Checkpoint(job.rows_read, 1, VERSION))
     batch.lease.fence(connection)
+
+
+def refuse_large_drop(vanished: int, earlier: int, limit: float) -> None:
+    """Raise FileRejectedError (SYNC_DROP_LIMIT) where more than this share of a source's earlier rows would be closed."""
+    if vanished > limit * earlier:
+        raise FileRejectedError(
+            "SYNC_DROP_LIMIT",
+            f"{vanished:,} of the source's {earlier:,} rows are not in this file, more than the limit of {limit:.0%}. Nothing was"
+            " changed. If the rows are to go, import with a higher drop limit; if they are to stay, import with --mode append.",
+        )
 
 
 def _decide_range(connection: psycopg.Connection, job: ImportJob, keys: KeyRange) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from hashlib import blake2b
+from typing import NamedTuple
 
 NORMALIZATION_VERSION = 1
 
@@ -53,6 +54,21 @@ def question_key(question: str) -> bytes:
 def external_key(external_id: str) -> bytes:
     """Match key of an id that the file's owner gave to a row."""
     return _digest(external_id.strip())
+
+
+class MatchKeys(NamedTuple):
+    """By what a row is matched to others; `external` is None for a row without an id."""
+
+    content: bytes
+    question: bytes
+    external: bytes | None
+
+
+def match_keys(question: str, answer: str, external_id: str | None) -> MatchKeys:
+    """The keys of a row whose question and answer have been normalised."""
+    return MatchKeys(
+        content_hash(question, answer), question_key(question), external_key(external_id) if external_id else None
+    )
 
 
 def _digest(text: str) -> bytes:

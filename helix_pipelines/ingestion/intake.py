@@ -55,7 +55,7 @@ def _take_in_file(
     try:
         mark = _stored(job, store, limits)
         sniffed = sniff(lambda: store.open(mark.sha256), Path(job.path).name, limits, job.encoding)
-        _check_purpose(job, sniffed)
+        check_purpose(sniffed, is_member=job.archive_id is not None, is_replay=job.replay_of is not None)
         if sniffed.format == ARCHIVE:
             members = _members(mark, store, limits)
             run_chunk(database, lambda connection: _unpack(connection, batch, job, mark, members))
@@ -71,7 +71,7 @@ def _stored(job: ImportJob, store: ContentStore, limits: ParseLimits) -> Fingerp
         assert job.sha256 is not None
         assert job.bytes is not None
         return Fingerprint(job.sha256, job.bytes)
-    mark = _read(Path(job.path), limits)
+    mark = read_mark(Path(job.path), limits)
     store.put(Path(job.path), mark.sha256)
     return mark
 
@@ -81,24 +81,27 @@ def _members(mark: Fingerprint, store: ContentStore, limits: ParseLimits) -> lis
         return store_members(binary, store, limits)
 
 
-def _check_purpose(job: ImportJob, sniffed: Sniffed) -> None:
+def check_purpose(sniffed: Sniffed, *, is_member: bool, is_replay: bool) -> None:
     """Refuse what may be a file of its own, or only that.
 
     Corrections mean rows of one import; as a file of their own their numbers would be those of no file at all. Archives in
     archives are how small files become endless ones.
+
+    Raises FileRejectedError: ARCHIVE_IN_ARCHIVE, CORRECTIONS_MISPLACED.
     """
-    if sniffed.format == ARCHIVE and job.archive_id is not None:
+    if sniffed.format == ARCHIVE and is_member:
         raise FileRejectedError(
             "ARCHIVE_IN_ARCHIVE", "The file is an archive inside an archive: hand it over by itself."
         )
-    if sniffed.format == "corrections" and job.replay_of is None:
+    if sniffed.format == "corrections" and not is_replay:
         raise FileRejectedError(
             "CORRECTIONS_MISPLACED",
             "The file holds corrections of quarantined rows: bring in the corrected export by `helix quarantine replay`.",
         )
 
 
-def _read(path: Path, limits: ParseLimits) -> Fingerprint:
+def read_mark(path: Path, limits: ParseLimits) -> Fingerprint:
+    """A file's fingerprint. Raises FileRejectedError: FILE_MISSING, FILE_UNREADABLE, FILE_TOO_LARGE."""
     try:
         if not path.is_file():
             raise FileRejectedError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -35,9 +35,14 @@ class EmbeddingEndpoint:
         return urlsplit(self.url).hostname in LOCAL_HOSTS
 
     @property
+    def is_own(self) -> bool:
+        """Whether it is the embedder that Helix starts itself; only its limit of texts is known before it refuses."""
+        return self.max_texts == LOCAL_MAX_TEXTS
+
+    @property
     def gate_key(self) -> bytes:
         """The gate that all processes and hosts share for this service; our own embedder has one, whatever its port."""
-        if self.max_texts == LOCAL_MAX_TEXTS:
+        if self.is_own:
             return gate_key(LOCAL_ADDRESS, None)
         return gate_key(self.url, self.api_key.reveal() if self.api_key else None)
 
@@ -73,6 +78,7 @@ class EmbeddingEndpoint:
 OUTSIDE_RPM = 60.0
 """Requests a minute to a service outside: what the smallest plans of the known ones allow."""
 LOCAL_ADDRESS = "local embedder"
+LOCAL_URL = "http://127.0.0.1/v1"
 LOCAL_MAX_TEXTS = 32
 """Of a request to the local embedder: at 20 to 40 ms a text, more would come near the deadline on a busy machine."""
 
@@ -102,15 +108,27 @@ def embedder(settings: Settings) -> Iterator[EmbeddingEndpoint]:
     A service outside is not called here. Raises SetupError: EMBEDDING_URL_MISSING where the settings ask for a model that
     the local embedder does not have, and what `LocalEmbedder.start` names.
     """
+    endpoint = planned_endpoint(settings)
+    if not endpoint.is_own:
+        yield endpoint
+        return
+    with shared_embedder(settings.home).joined() as url:
+        yield replace(endpoint, url=url)
+
+
+def planned_endpoint(settings: Settings) -> EmbeddingEndpoint:
+    """Where texts would be embedded: nothing is started, so the local embedder's URL has no port yet.
+
+    Raises SetupError (EMBEDDING_URL_MISSING) as `embedder` does.
+    """
     if settings.embedding_url is not None:
-        yield EmbeddingEndpoint(
+        return EmbeddingEndpoint(
             settings.embedding_url,
             settings.embedding_api_key,
             settings.embedding_model,
             settings.embedding_dimensions,
             settings.embedding_concurrency,
         )
-        return
     from helix_pipelines.instance.local_embedder import DIMENSIONS, MODEL
 
     if settings.embedding_model != MODEL or settings.embedding_dimensions not in {None, DIMENSIONS}:
@@ -119,8 +137,7 @@ def embedder(settings: Settings) -> Iterator[EmbeddingEndpoint]:
             f"The local embedder has the model {MODEL} with {DIMENSIONS} dimensions only. Set HELIX_EMBEDDING_URL to the "
             "service that has another, or unset HELIX_EMBEDDING_MODEL and HELIX_EMBEDDING_DIMENSIONS.",
         )
-    with shared_embedder(settings.home).joined() as url:
-        yield EmbeddingEndpoint(url, None, MODEL, DIMENSIONS, settings.embedding_concurrency, LOCAL_MAX_TEXTS)
+    return EmbeddingEndpoint(LOCAL_URL, None, MODEL, DIMENSIONS, settings.embedding_concurrency, LOCAL_MAX_TEXTS)
 
 
 def shared_database(home: Path) -> SharedService[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import count
 from time import monotonic
 from typing import Any
 
@@ -15,12 +14,13 @@ from psycopg.types.json import Jsonb
 
 from helix_pipelines.enrichment.categorize import categorizer
 from helix_pipelines.enrichment.language import detect_language
-from helix_pipelines.enrichment.normalize import content_hash, external_key, normalize, question_key
+from helix_pipelines.enrichment.normalize import match_keys, normalize
 from helix_pipelines.ingestion.sniff import Sniffed
 from helix_pipelines.ingestion.store import ContentStore
-from helix_pipelines.parsing.confinement import ReaderLostError, ReaderProcess
+from helix_pipelines.parsing.confinement import ReaderProcess
 from helix_pipelines.parsing.limits import ParseLimits
-from helix_pipelines.parsing.readers import Reader, open_reader
+from helix_pipelines.parsing.readers import Reader
+from helix_pipelines.parsing.reading import read_through, refuse_empty, refuse_endless
 from helix_pipelines.parsing.request import ReadRequest
 from helix_pipelines.parsing.rows import ParsedRow
 from helix_pipelines.resilience.errors import FileRejectedError
@@ -71,8 +71,6 @@ CONTENT_COLUMNS = (
     ("original", RAW),
     ("raw", RAW),
 )
-READERS_LOST = 3
-"""Times that the process which reads a file may be killed from outside; then the system may be killing it for its size."""
 Categorizer = Callable[[str | None], str | None]
 
 
@@ -118,16 +116,7 @@ def _parse_file(
     sha256 = job.sha256
     assert sha256 is not None, "a stored file has a hash"
     request = ReadRequest(lambda: store.open(sha256), sniffed, limits, job.mapping, tuple(job.sheets))
-    for losses in count(1):
-        try:
-            with open_reader(request, process) as reader:
-                _stage_rows(database, batch, job, reader, limits, categorize)
-        except ReaderLostError as error:
-            if losses == READERS_LOST:
-                message = f"The process that reads the file was killed {losses} times: is the machine out of memory?"
-                raise FileRejectedError("READER_CRASHED", message) from error
-        else:
-            return
+    read_through(request, process, lambda reader: _stage_rows(database, batch, job, reader, limits, categorize))
 
 
 def _stage_rows(
@@ -144,25 +133,10 @@ def _stage_rows(
         for chunk in chunks:
             run_chunk(database, lambda connection, chunk=chunk: _store_chunk(connection, batch, job, chunk))  # type: ignore[misc]
             done = chunk.checkpoint
-            _refuse_endless(done.records, monotonic() - started, limits)
-    if done.records == 0:
-        raise FileRejectedError(
-            "NO_RECORDS", "The file has a header but no records: fill it in and hand it over again."
-        )
+            refuse_endless(done.records, monotonic() - started, limits)
+    refuse_empty(done.records)
     refresh_statistics(database, done.records, "import_row", "row_content")
     run_chunk(database, lambda connection: _finish(connection, batch, job, reader))
-
-
-def _refuse_endless(records: int, seconds: float, limits: ParseLimits) -> None:
-    if records > limits.rows:
-        raise FileRejectedError(
-            "TOO_MANY_ROWS", f"The file has more than {limits.rows:,} records: split it, or raise HELIX_MAX_ROWS."
-        )
-    if seconds > limits.file_seconds:
-        raise FileRejectedError(
-            "READING_TIMED_OUT",
-            f"Reading the file took more than {limits.file_seconds:,.0f} s: split it, or raise HELIX_MAX_FILE_SECONDS.",
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,12 +181,8 @@ def staged_rows(
             content.append((import_id, ordinal, *(None,) * 9, jsonb(row.raw)))
             continue
         question, answer = normalize(row.question), normalize(row.answer)
-        hashes = (
-            content_hash(question, answer),
-            question_key(question),
-            external_key(row.external_id) if row.external_id else None,
-        )
-        ledger.append((*place, "pending", None, None, *hashes))
+        keys = match_keys(question, answer, row.external_id)
+        ledger.append((*place, "pending", None, None, *keys))
         searched = f"{question} {answer}"
         content.append(
             (
