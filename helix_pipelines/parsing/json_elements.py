@@ -21,7 +21,7 @@ NUMBER_TAIL = 3
 OPENING = ("[", "{")
 CONTEXT_FIELDS = 50
 CONTEXT_CHARS = 10_000
-"""Fields of an object with large lists in it are titles and versions; it is held as long as the file is read."""
+"""Fields that an object hands down to the records in it are titles and versions: more or longer ones are data."""
 GATHERED_CELLS = 2
 """Fields of an opened object are given away when they are this many times as long as the longest cell: a map of questions to
 answers has no end, while a record that was opened for its length has a text or two."""
@@ -37,8 +37,8 @@ class JsonElements:
     is one unit where its text has at most `limits.cell_chars` characters. A larger one is no record but wraps them: it is
     opened, and so are large objects in it. The elements of its large lists are units under the path of keys that leads to
     the list; its small lists and objects are units of their own, `{key: value}` under the path of the opened object; its
-    other fields follow together as one object. `context` has the first fields of each opened object, by its path, complete
-    after one pass.
+    other fields follow together as one object. `context` has the short fields of each opened object, by its path, complete
+    after one pass; objects with many fields are data and have none.
 
     Only what makes the rest unreadable is raised, as FileRejectedError: INVALID_JSON, NESTED_TOO_DEEPLY, RECORD_TOO_LONG.
     Flaws of one unit are for `StrictDecoder.check` and `refuse_flawed` to find, right after it was given.
@@ -104,7 +104,7 @@ class JsonElements:
                 yield path, {key: unit[0]}, f"{{{key_text}:{unit[1]}}}"
             if self._is_last("}"):
                 break
-        if fields.first:
+        if 0 < fields.count <= CONTEXT_FIELDS:
             self.context[path] = fields.first
         if fields.size:
             yield path, *fields.taken(self._decoder)
@@ -228,10 +228,12 @@ class _Fields:
     def __init__(self) -> None:
         self.first: dict[str, Any] = {}
         self.size = 0
+        self.count = 0
         self._texts: list[str] = []
 
     def add(self, key: str, value: Any, key_text: str, text: str) -> None:
-        if len(self.first) < CONTEXT_FIELDS and len(text) <= CONTEXT_CHARS:
+        self.count += 1
+        if self.count <= CONTEXT_FIELDS and len(text) <= CONTEXT_CHARS:
             self.first[key] = value
         self._texts.append(f"{key_text}:{text}")
         self.size += len(self._texts[-1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -20,6 +20,8 @@ from helix_pipelines.resilience.errors import FileRejectedError
 SAMPLED_PATHS = 500
 """Lists of one file that are looked at one by one; of a file with more, the first ones stand for the others."""
 SEEN_PATHS = 40
+LOOKED_AT = 200
+"""Lists and objects of a unit, outer ones first, whose keys are remembered for messages."""
 NOTED_PARTS = 10
 Context = Mapping[Path, Mapping[str, Any]]
 
@@ -52,7 +54,10 @@ class Layout:
 
     def records(self, value: Any, path: Path) -> Iterator[Found]:
         """The records in a unit of the file (see `JsonElements`), in document order."""
-        for candidate in self._walk.element(value, path, self._handed_to(path)):
+        own = self._context.get(path)
+        is_own = own is not None and isinstance(value, dict) and value.keys() >= own.keys()
+        # The fields of an opened object come as a unit, too, to which they are not handed down.
+        for candidate in self._walk.element(value, path, {} if is_own else self._handed_to(path)):
             objects = self._groups.get(candidate.scheme) if candidate.scheme else self._closest(candidate.record)
             part = ".".join(candidate.part) if self._has_parts else None
             record = candidate.merged(part)
@@ -167,12 +172,15 @@ class LayoutSurvey:
 
     def _note_keys(self, value: Any, path: Path) -> None:
         """Remember the first keys seen for the wording of a rejection, and the lists of objects for that of notes."""
-        remaining = [(path, value)]
-        while remaining and len(self._seen) < SEEN_PATHS:
-            at, item = remaining.pop(0)
+        remaining = deque([(path, value)])
+        for _ in range(LOOKED_AT):
+            if not remaining:
+                return
+            at, item = remaining.popleft()
             if isinstance(item, dict):
                 for key, member in members(item)[:SEEN_PATHS]:
-                    self._seen[(*at, key)] = None
+                    if len(self._seen) < SEEN_PATHS:
+                        self._seen[(*at, key)] = None
                     if not is_scalar(member):
                         remaining.append(((*at, key), member))
             elif isinstance(item, list):

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from helix_pipelines.parsing.codes import RowCode
+from helix_pipelines.parsing.field_texts import is_scalar
 from helix_pipelines.parsing.limits import ParseLimits
 from helix_pipelines.parsing.strict_json import FlawedObject
 from helix_pipelines.resilience.errors import FileRejectedError
@@ -26,6 +27,8 @@ EXPANSION = 10
 EXPANSION_FROM = 1_000_000
 """With its aliases followed, a document may have ten times the characters of its text, or as many as this if that is more."""
 MERGE_KEY = "<<"
+KEY_CHARS = 200
+"""Of a key that is no text; keys in keys in keys would double in length with each level of quoting."""
 NULLS = ("", "~")
 """Plain scalars that say that there is nothing. `null` and `NO` are words of natural languages and stay texts."""
 
@@ -157,10 +160,14 @@ def _line(event: yaml.Event) -> int:
 
 
 def _key_text(key: Any) -> str:
-    """The text of a key; lists and mappings may be keys in YAML."""
+    """The text of a key. Lists and mappings may be keys too (`{{ name }}` of templates is one): they are shown, in brief."""
     if isinstance(key, str):
         return key
-    return "~" if key is None else json.dumps(key, ensure_ascii=False)
+    if key is None:
+        return "~"
+    if all(map(is_scalar, key.values() if isinstance(key, dict) else key)):
+        return json.dumps(key, ensure_ascii=False)[:KEY_CHARS]
+    return "{...}" if isinstance(key, dict) else "[...]"
 
 
 def _invalid(error: yaml.YAMLError) -> FileRejectedError:

@@ -18,8 +18,8 @@ from helix_pipelines.resilience.errors import FileRejectedError
 from helix_pipelines_tests.parsing.reading import Read, read
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30).filter(str.strip)
-PAIRS = st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=12)
-SMALL = ParseLimits(cell_chars=200)
+PAIRS = st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=8)
+SMALL = ParseLimits(cell_chars=1_000)
 """Limits with which objects are opened that are held whole by default."""
 
 
@@ -87,7 +87,7 @@ def test_skipping_leaves_out_records_and_keeps_the_numbers_of_the_others(
 
 
 def test_what_is_opened_gives_the_rows_of_what_is_held_whole() -> None:
-    content = json.dumps({"title": "t", **LAYOUTS["parts"]([(f"q{at}", "a") for at in range(20)]), "language": "x"})
+    content = json.dumps({"title": "t", **LAYOUTS["parts"]([(f"q{at}", "a") for at in range(200)]), "language": "x"})
     assert read(content, limits=SMALL).rows == read(content).rows
     assert read(content).rows[0].extra == {"title": "t", "language": "x", "part": "en"}
 
@@ -213,7 +213,7 @@ def test_both_lists_under_a_key_given_twice_are_read() -> None:
 
 
 def test_one_article_may_not_be_larger_than_a_record() -> None:
-    article = json.dumps({"qas": records([("q", "a")] * 100)})
+    article = json.dumps({"qas": records([("q", "a")] * 400)})
     with pytest.raises(FileRejectedError, match="RECORD_TOO_LONG"):
         read(f'{{"data": [{article}]}}', limits=SMALL)
 
@@ -230,7 +230,7 @@ def test_one_article_may_not_be_larger_than_a_record() -> None:
         ('{"data": [1], }', "INVALID_JSON"),
         ('{"a":' * 150 + "1" + "}" * 150, "UNSUPPORTED_LAYOUT|NESTED_TOO_DEEPLY"),
         ('{"a":' * 5_000 + "1" + "}" * 5_000, "NESTED_TOO_DEEPLY"),
-        ('{"a": ' + " " * 300 + '{"a": ' * 50 + "[" + "1," * 300 + "1]", "INVALID_JSON"),
+        ('{"a": ' + " " * 3_000 + '{"a": ' * 50 + "[" + "1," * 3_000 + "1]", "INVALID_JSON"),
     ],
 )
 @pytest.mark.parametrize("limits", [ParseLimits(), SMALL], ids=["whole", "opened"])

@@ -189,3 +189,11 @@ def test_a_bomb_of_aliases_is_rejected_before_it_is_followed() -> None:
     started = time.monotonic()
     assert rejected("\n".join(lines)).code == "TOO_MANY_ALIASES"
     assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("content", ["? " * 99 + "a", "a: {{ name }}\n", "? [x, y]\n: z\n", "? {a: [b]}\n: z\n"])
+def test_keys_that_are_no_texts_are_shown_in_brief(content: str) -> None:
+    (value,) = values(content)
+    while isinstance(value, dict):
+        assert all(len(key) <= 200 for key in value)
+        value = next(iter(value.values()))
