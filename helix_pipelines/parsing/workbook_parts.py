@@ -166,11 +166,11 @@ def _look(blocks: Iterator[bytes]) -> _Look:
     if b"worksheet" not in start:  # texts that many cells share, styles and the like
         deque(blocks, maxlen=0)
         return _Look(has_far_cells=False, has_formulas=False)
-    has_far_cells = has_formulas = False
+    has_far_cells, has_formulas = _UNUSUAL_QUOTES in start, False
     rest = b""
     for block in chain([start], blocks):
         text = rest + block
-        has_far_cells = has_far_cells or _UNUSUAL_QUOTES in text or _FAR_CELL.search(text) is not None
+        has_far_cells = has_far_cells or _FAR_CELL.search(text) is not None
         has_formulas = has_formulas or _FORMULA_END in text
         rest = block[-_OVERLAP:]
     return _Look(has_far_cells, has_formulas)
