@@ -7,7 +7,7 @@ import re
 _TAGS = """
 a abbr address article aside b base blockquote body br button center code dd details div dl dt em fieldset figure font footer
 form frameset h1 h2 h3 h4 h5 h6 head header hr html i iframe img input label li link main meta nav noscript object ol p pre
-script section small span strong style summary svg table tbody td template th thead title tr tt u ul video
+script section small span strong style summary table tbody td template th thead title tr tt u ul video
 """
 _PAGE = re.compile(r"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 _FRAGMENT = re.compile(rf"<(?:{'|'.join(_TAGS.split())})(?=[\s/>])", re.IGNORECASE)
@@ -16,18 +16,21 @@ _PROLOGUE = re.compile(r"\s*(?:<\?xml[^>]*>|<!--)", re.IGNORECASE)
 _HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+\S")
 _UNDERLINE = re.compile(r" {0,3}(?:={3,}|-{3,})[ \t]*$")
 _FENCE = re.compile(r" {0,3}(?:```|~~~)")
-_TABLE_RULE = re.compile(r" {0,3}\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*){1,200}\|?[ \t]*$")
+_TABLE_RULE = re.compile(r" {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*){1,200}\|?[ \t]*$")
 _BADGE = re.compile(r"\[?!\[[^\]\n]{0,300}\]\(")
 _LINK = re.compile(r"!?\[(?:!\[)?[^\]\n]{0,300}\]\(")
 _LABELLED = re.compile(
     r"[ \t]*(?:\*\*|__)(?=\S)[^\n]{1,500}?\??[ \t]*(?:\*\*|__)|\*{0,2}(?:Q|Question|Frage)\s?\d{0,4}[:.)]"
 )
+_QUESTION_LINE = re.compile(r"(?:\*\*)?Q\d{0,4}[:.)]")
 _FOLDED = re.compile(r" {0,3}<details\b", re.IGNORECASE)
 _CODE = re.compile(r"<(pre|script|style|textarea|template)\b(?:.*?</\1|.*)", re.IGNORECASE | re.DOTALL)
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 
-_YAML_LINE = re.compile(r"[ \t]|[-?](?:[ \t]|$)|[\w\"'./ -]{1,100}:(?:[ \t]|$)|#|---|\.\.\.|%|[\[\]{}\"'&*!|>]")
+_YAML_LINE = re.compile(r"[ \t]|[-?](?:[ \t]|$)|[\w\"'./ -]{1,100}:(?:[ \t]|$)|#|---|\.\.\.|%|\*(?!\*)|[\[\]{}\"'&!|>]")
 """What a line of block YAML looks like: indented, an item, a key, a comment, a marker or a quoted or flow value."""
+_YAML_KEY = re.compile(r"[ \t]*(?:-[ \t]+)*(?:[\w\"'./ -]{1,100}:(?:[ \t]|$)|-[ \t]+-[ \t])")
+"""What YAML with records has: a key, or an item of an item."""
 SAMPLE_LINES = 5_000
 SAMPLE_CHARS = 1 << 18
 PIPE_TABLE_CHARS = 1 << 14
@@ -50,22 +53,26 @@ def is_markdown(sample: str) -> bool:
     marks = [at for at in range(len(lines)) if _is_block_start(lines, at)]
     if not marks:
         return False
-    if any(_tells_markdown(lines, at) for at in marks):
+    if any(_tells_markdown(lines, at) for at in marks) or _alternates(lines):
         return True
-    return any(line and not _YAML_LINE.match(line) for line in lines)
+    has_prose = any(line and not _YAML_LINE.match(line) for line in lines)
+    return has_prose or not any(_YAML_KEY.match(line) for line in lines)
 
 
 def is_plainly_markdown(sample: str) -> bool:
     """Whether the text can be no delimited table: it begins as Markdown does, or has several questions as headings."""
     lines = _lines(sample)
     begins = bool(lines) and bool(_HEADING.match(lines[0]) or _LINK.match(lines[0]))
-    return begins or sum(_is_question_heading(lines, at) for at in range(len(lines))) > 1
+    if begins:
+        return True
+    has_quotes = any(line.startswith('"') for line in lines)  # of a cell with Markdown in it
+    return not has_quotes and sum(_is_question_heading(lines, at) for at in range(len(lines))) > 1
 
 
 def is_pipe_table(sample: str) -> bool:
     """Whether the text begins with a Markdown table: its second line is `|---|---|`."""
     lines = sample[:PIPE_TABLE_CHARS].splitlines()
-    return len(lines) > 1 and "|" in lines[0] and bool(_TABLE_RULE.match(lines[1]))
+    return len(lines) > 1 and "|" in lines[0] and _is_table_rule(lines[1])
 
 
 def begins_with_link(start: str) -> bool:
@@ -97,18 +104,30 @@ def _is_block_start(lines: list[str], at: int) -> bool:
         or (follows_blank and _LABELLED.match(line))
         or _FOLDED.match(line)
         or (at and lines[at - 1] and _UNDERLINE.match(line) and (at == 1 or not lines[at - 2]))
-        or _TABLE_RULE.match(line)
+        or _is_table_rule(line)
     )
 
 
 def _tells_markdown(lines: list[str], at: int) -> bool:
     """Whether a block's start is nothing that YAML has as well."""
-    return bool(_BADGE.match(lines[at]) or _FOLDED.match(lines[at]) or _is_question_heading(lines, at))
+    line = lines[at]
+    is_table = bool(at) and "|" in lines[at - 1] and _is_table_rule(line)
+    is_section = _is_question_heading(lines, at) and line.lstrip().startswith("##")
+    return is_table or is_section or bool(_BADGE.match(line) or _FOLDED.match(line))
+
+
+def _alternates(lines: list[str]) -> bool:
+    """Whether lines begin with `Q:` time and again, which would be one key given twice."""
+    return "---" not in lines and sum(bool(_QUESTION_LINE.match(line)) for line in lines) > 1
 
 
 def _is_question_heading(lines: list[str], at: int) -> bool:
     is_apart = at == 0 or not lines[at - 1]
     return is_apart and bool(_HEADING.match(lines[at])) and lines[at].rstrip(" #").endswith(("?", "\uff1f", "\u061f"))
+
+
+def _is_table_rule(line: str) -> bool:
+    return "--" in line and bool(_TABLE_RULE.match(line))
 
 
 def _has_markdown_blocks(text: str) -> bool:

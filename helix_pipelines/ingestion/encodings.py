@@ -81,8 +81,11 @@ def marked_encoding(head: bytes) -> str | None:
     return _unmarked_utf_16(head)
 
 
-def detect_encoding(open_binary: Callable[[], BinaryIO], *, is_json: bool) -> Encoding:
+def detect_encoding(open_binary: Callable[[], BinaryIO], *, is_json: bool, declared: str | None = None) -> Encoding:
     """Read the whole file once (files in a legacy encoding twice or more) in blocks.
+
+    `declared` is the encoding that a page names. It is believed unless the file is valid UTF-8 with characters beyond ASCII:
+    browsers and editors save pages as UTF-8 and leave the declaration as it was.
 
     Raises FileRejectedError (ENCODING_UNKNOWN).
     """
@@ -94,12 +97,24 @@ def detect_encoding(open_binary: Callable[[], BinaryIO], *, is_json: bool) -> En
     if b"\x1b$B" in head or b"\x1b$@" in head:
         return checked_encoding(open_binary, "iso2022_jp")
     scan = _scan_utf_8(open_binary)
+    if declared is not None and (scan.bad or not scan.valid) and codecs.lookup(declared).name != UTF_8:
+        believed = _believed_encoding(open_binary, declared)
+        if believed is not None:
+            return believed
     if not scan.bad:
         return Encoding(UTF_8, has_nul=scan.has_nul)
     stray = scan.total * JSON_STRAY_SHARE if is_json else scan.total / STRAY_BYTE_EVERY
     if scan.bad <= max(scan.valid, stray):
         return Encoding(UTF_8, has_bad_bytes=True, has_nul=scan.has_nul)
     return _legacy_encoding(open_binary, scan.sample)
+
+
+def _believed_encoding(open_binary: Callable[[], BinaryIO], declared: str) -> Encoding | None:
+    """The declared encoding, None where the file shows that it is in another one."""
+    try:
+        return checked_encoding(open_binary, declared)
+    except FileRejectedError:
+        return None
 
 
 def checked_encoding(open_binary: Callable[[], BinaryIO], name: str) -> Encoding:

@@ -9,7 +9,9 @@ from itertools import islice
 from pathlib import PurePath
 from typing import BinaryIO
 
+from helix_pipelines.ingestion.charsets import declared_charset
 from helix_pipelines.ingestion.dialects import Dialect, detect_dialect
+from helix_pipelines.ingestion.documents import begins_with_link, is_pipe_table, is_plainly_markdown
 from helix_pipelines.ingestion.encodings import Encoding, checked_encoding, detect_encoding, marked_encoding
 from helix_pipelines.ingestion.signatures import binary_format, refuse_unknown_binary
 from helix_pipelines.ingestion.text_formats import TextFormat, text_format
@@ -74,7 +76,8 @@ def sniff(open_binary: Callable[[], BinaryIO], name: str, limits: ParseLimits, e
     if encoding is None and marked_encoding(head) is None:
         refuse_unknown_binary(head)
     if encoding is None:
-        found = detect_encoding(open_content, is_json=head.lstrip().startswith((b"{", b"[")))
+        is_json = head.lstrip().startswith((b"{", b"["))
+        found = detect_encoding(open_content, is_json=is_json, declared=declared_charset(head))
     else:
         found = checked_encoding(open_content, encoding)
     kind, dialect = _structure(open_content, found, name, limits)
@@ -96,15 +99,22 @@ def _structure(
         return "jsonl", None
     if _JSON_START.match(start):
         return "json", None
+    if is_pipe_table(start):
+        return "markdown", None
     dialect, names_a_pair = detect_dialect(sample, limits)
-    if looks_like_json and not names_a_pair:
+    if looks_like_json and not names_a_pair and not begins_with_link(start):
         return "json", None  # or what is left of it: its reader says what is wrong
     known = text_format(start)
-    if dialect is not None and (names_a_pair or known is None):
+    if dialect is not None and (names_a_pair or not _is_document(known, start)):
         return ("tsv" if dialect.delimiter == "\t" else "csv"), dialect
     if known is not None and known.name is not None:
         return known.name, None
     raise _not_a_table(known, name)
+
+
+def _is_document(known: TextFormat | None, start: str) -> bool:
+    """Whether a text that could be cut into columns is none the less something else."""
+    return known is not None and (known.name != "markdown" or is_plainly_markdown(start))
 
 
 def _is_json_lines(open_content: Callable[[], BinaryIO], found: Encoding, limits: ParseLimits) -> bool:

@@ -76,12 +76,15 @@ class DocumentReader:
             yield [_row(number, pair, self._limits)], len(pair.question) + len(pair.answer)
 
 
-def read_document(request: ReadRequest, most_bytes: int) -> str:
+def read_document(request: ReadRequest, most_bytes: int | None = None) -> str:
     """The whole text of a file, without its byte order mark; NULs and undecodable bytes are carried as signs.
+
+    `most_bytes` is a format's own cap beside `ParseLimits.document_bytes`.
 
     Raises FileRejectedError: DOCUMENT_TOO_LARGE, and those of a compressed file.
     """
-    longest = min(request.limits.document_bytes, most_bytes)
+    configured = request.limits.document_bytes
+    longest = configured if most_bytes is None else min(configured, most_bytes)
     sniffed = request.sniffed
     with open_plain(request.source, sniffed.compression, request.limits) as binary:
         data = binary.read(longest + 1)
@@ -89,7 +92,7 @@ def read_document(request: ReadRequest, most_bytes: int) -> str:
         message = (
             f"The document has more than {longest:,} bytes, which is more than is held in memory at once. Split it"
         )
-        hint = ", or raise HELIX_MAX_DOCUMENT_BYTES." if longest < most_bytes else "."
+        hint = ", or raise HELIX_MAX_DOCUMENT_BYTES." if longest == configured else "."
         raise FileRejectedError("DOCUMENT_TOO_LARGE", message + hint)
     text = data.decode(sniffed.encoding or "utf-8", sniffed.errors).removeprefix(BOM)
     if sniffed.has_bad_bytes:

@@ -46,9 +46,13 @@ def defined_pairs(page: Page) -> Found:
 
 
 def tabled_pairs(page: Page, explicit: Mapping[str, str]) -> Found:
-    """Tables whose first row names a question and an answer."""
+    """Tables whose first row names a question and an answer; one around other tables is a page's layout."""
     found = Found({"question": "table column", "answer": "table column"})
-    for node, parents in _with_sections(page, "table"):
+    tables = _with_sections(page, "table")
+    around = {outer.mem_id for node, _ in tables if (outer := _ancestor(node, "table")) is not None}
+    for node, parents in tables:
+        if node.mem_id in around:
+            continue
         rows = [
             [rendered(list(children(cell))).text for cell in children(row) if cell.tag in {"td", "th"}]
             for row in _table_rows(node)

@@ -24,7 +24,7 @@ class HtmlReader(DocumentReader):
     version = "html-1"
 
     def __init__(self, request: ReadRequest) -> None:
-        page = parse_page(read_document(request, request.limits.document_bytes))
+        page = parse_page(read_document(request))
         stated = json_ld_pairs(page)
         found = most_pairs((stated,)) or most_pairs((marked_pairs(page),)) or _visible_pairs(page, request)
         if found is None:

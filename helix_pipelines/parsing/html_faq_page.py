@@ -54,7 +54,7 @@ def marked_pairs(page: Page) -> Found:
     for kind, type_name, property_name in (("microdata", "itemtype", "itemprop"), ("RDFa", "typeof", "property")):
         found = Found({"question": f"{kind} Question", "answer": f"{kind} acceptedAnswer"})
         for node in page.tree.css(f'[{type_name}*="Question"]'):
-            if "Question" not in _last_names(node.attributes.get(type_name)):
+            if not _is_outermost_question(node, type_name):
                 continue
             name = _marked(node, property_name, ("name", "text", "headline"), type_name)
             answer = _marked(node, property_name, ("acceptedAnswer", "suggestedAnswer"), None)
@@ -112,6 +112,18 @@ def _text(value: Any) -> str:
 def _fragment(value: dict[str, Any]) -> str | None:
     address = value.get("@id") or value.get("url")
     return address.partition("#")[2] or None if isinstance(address, str) else None
+
+
+def _is_outermost_question(node: LexborNode, type_name: str) -> bool:
+    """Whether an element is a question, and not a part of another one's answer."""
+    if "Question" not in _last_names(node.attributes.get(type_name)):
+        return False
+    at = node.parent
+    while at is not None and at.tag != "-document":
+        if "Question" in _last_names(at.attributes.get(type_name)):
+            return False
+        at = at.parent
+    return True
 
 
 def _last_names(attribute: str | None) -> list[str]:

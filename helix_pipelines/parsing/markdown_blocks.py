@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -23,6 +24,8 @@ _FRONT_MATTER = re.compile(
 )
 _FRONT_MATTER_FIELD = re.compile(r"([\w-]{1,40}):[ \t]+(\S.*)")
 _ANCHOR = re.compile(r"\s*\{:?\s*#([\w:.-]{1,200})[^{}]{0,200}\}\s*$")
+_INLINE = MarkdownIt("commonmark")
+_MARKUP = re.compile(r"[\\`*_\[\]<&!\n\r]")
 _COMMENT = re.compile(r"\s*(?:<!--.*-->\s*|<a\s[^<>]*>\s*</a>\s*)", re.DOTALL)
 """What stands between a heading and the next without being text: comments, and anchors to jump to."""
 
@@ -64,7 +67,9 @@ class MarkdownDocument:
     front_matter: dict[str, str]
 
     def source(self, start: int, end: int) -> str:
-        """The source between two offsets without blank lines around it; indentation of its first line is kept."""
+        """The source between two offsets without blank lines around it; its first line keeps its indentation."""
+        if start and self.text[start - 1] not in "\r\n":
+            start += len(self.text[start:end]) - len(self.text[start:end].lstrip(" \t"))
         part = self.text[start:end].rstrip()
         blank = len(part) - len(part.lstrip())
         return part[max(part.rfind("\n", 0, blank), part.rfind("\r", 0, blank)) + 1 :]
@@ -87,7 +92,7 @@ def _headings(blocks: list[Block]) -> list[Heading]:
     """The headings among the blocks, as read by people."""
     found = []
     at_headings = [at for at, block in enumerate(blocks) if block.kind == "heading"]
-    for at, following in zip(at_headings, [*at_headings[1:], len(blocks)], strict=True):
+    for at, following in pairwise([*at_headings, len(blocks)]):
         has_text = any(block.is_text for block in blocks[at + 1 : following])
         text, anchor = plain_text(blocks[at].text)
         found.append(Heading(blocks[at].level, text, has_text, anchor))
@@ -100,7 +105,9 @@ def plain_text(markdown: str) -> tuple[str, str | None]:
     line = markdown[: len(markdown) - len(anchor[0])] if anchor else markdown
     if len(line) > HEADING_CHARS:
         return line, anchor[1] if anchor else None
-    tokens = MarkdownIt("commonmark").parseInline(line)
+    if not _MARKUP.search(line):
+        return line.strip(), anchor[1] if anchor else None
+    tokens = _INLINE.parseInline(line)
     words = "".join(map(_words, tokens[0].children or []))
     return words.strip(), anchor[1] if anchor else None
 

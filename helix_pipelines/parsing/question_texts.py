@@ -31,22 +31,7 @@ nasıl neden niçin nerede hangi
 apa bagaimana mengapa kapan siapa
 """
 _WORDS = frozenset((_ENGLISH + _OTHERS).split())
-_CHINESE = (
-    "什么",
-    "为什么",
-    "为何",
-    "如何",
-    "怎么",
-    "怎样",
-    "哪",
-    "谁",
-    "是否",
-    "什麼",
-    "為什麼",
-    "怎麼",
-    "怎樣",
-    "誰",
-)
+_CHINESE = re.compile("什么|什麼|为何|為何|如何|怎么|怎麼|怎样|怎樣|哪|谁|誰|是否|多少")
 _FIRST_WORD = re.compile(r"[\W\d_]{0,20}([^\W\d_]{1,20})")
 _LABEL = re.compile(
     r"(?:q(?:uestion)?|frage|pregunta|domanda|pergunta|вопрос|питання|問|问|質問|问题|問題|질문|문)"
@@ -71,7 +56,7 @@ def is_question(text: str) -> bool:
     if has_question_mark(text):
         return True
     start = text.lstrip()[:60]
-    if start.startswith(("\u00bf", *_CHINESE)):
+    if start.startswith("\u00bf") or _CHINESE.search(start):
         return True
     word = _FIRST_WORD.match(start)
     return word is not None and word[1].casefold() in _WORDS
