@@ -12,6 +12,7 @@ import typer
 from helix_pipelines.cli.connection import act_as_person, connected
 from helix_pipelines.cli.output import ExitCode, JsonOption, write_json
 from helix_pipelines.cli.summary import batch_text
+from helix_pipelines.resilience.errors import UsageError
 from helix_pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def replay(
     from helix_pipelines.parsing.limits import ParseLimits
     from helix_pipelines.quarantine.replay import plan_replay
 
+    if not file.is_file():
+        raise UsageError("PATH_MISSING", f"{file} does not exist, or is not a file.")
     settings = load_settings()
     with connected(settings) as connection:
         limits = ParseLimits.from_settings(settings)

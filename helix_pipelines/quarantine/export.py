@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import psycopg
 from helix_pipelines.quarantine.cells import neutralised, workbook_cell
 from helix_pipelines.quarantine.rows import FIELD_COLUMNS, QuarantinedRow, column_of, header
 from helix_pipelines.resilience.errors import SetupError, UsageError
-from helix_pipelines.storage.quarantine import Filters, streamed_quarantine
+from helix_pipelines.storage.quarantine import Filters, Line, Place, streamed_quarantine
 
 SUFFIXES = (".xlsx", ".csv")
 WORKBOOK_ROWS = 1_048_575
@@ -26,7 +26,6 @@ WORKBOOK_ROWS = 1_048_575
 OWNER_ONLY = 0o600
 """The rows may hold what nobody else on the machine should read."""
 COLUMN_WIDTH = 24
-LAST_COLUMN = 16_383
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +55,29 @@ def export_quarantine(connection: psycopg.Connection, path: Path, filters: Filte
         )
     with streamed_quarantine(connection, filters) as (names, lines):
         columns = [name for name in names if column_of(name) is not None][:FIELD_COLUMNS]
-        first = next(lines, None)
+        rows = _latest(lines)
+        first = next(rows, None)
         if first is None:
             return Exported(0, 0)
         with _replacing(path, force=force) as file, _table(path, file) as table:
             table.write(header(columns))
             count = 1
-            table.write(QuarantinedRow.of(first).cells(columns))
-            for count, line in enumerate(lines, start=2):  # noqa: B007 - the last one is the number of rows
-                table.write(QuarantinedRow.of(line).cells(columns))
+            table.write(first.cells(columns))
+            for count, row in enumerate(rows, start=2):  # noqa: B007 - the last one is the number of rows
+                table.write(row.cells(columns))
     return Exported(count, len(names) - len(columns))
+
+
+def _latest(lines: Iterable[Line]) -> Iterator[QuarantinedRow]:
+    """Each row once: where a correction was refused in its turn, which comes first, as that one has it."""
+    corrected: set[Place] = set()
+    for line in lines:
+        row = QuarantinedRow.of(line)
+        if row.place in corrected:
+            continue
+        if line["import"] != line["root"]:
+            corrected.add(row.place)
+        yield row
 
 
 @contextmanager
@@ -134,7 +146,6 @@ class _WorkbookTable:
         self._workbook = xlsxwriter.Workbook(file, options)
         self._format = self._workbook.add_format({"num_format": "@", "valign": "top"})
         self._sheet = self._workbook.add_worksheet("quarantine")
-        self._sheet.set_column(0, LAST_COLUMN, COLUMN_WIDTH, self._format)
         self._sheet.freeze_panes(1, 0)
         self._rows = 0
 
@@ -155,6 +166,9 @@ class _WorkbookTable:
             raise UsageError(
                 "EXPORT_TOO_LONG", f"A workbook has room for {WORKBOOK_ROWS:,} rows: export to .csv, or choose rows."
             )
+        if self._rows == 0:  # only the columns in use: every row is written as wide as the widest format
+            self._sheet.set_column(0, len(texts) - 1, COLUMN_WIDTH, self._format)
         for column, text in enumerate(texts):
-            self._sheet.write_string(self._rows, column, workbook_cell(text), self._format)
+            if text:
+                self._sheet.write_string(self._rows, column, workbook_cell(text), self._format)
         self._rows += 1

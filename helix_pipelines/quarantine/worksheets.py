@@ -17,6 +17,8 @@ from helix_pipelines.quarantine.cells import restored
 from helix_pipelines.resilience.errors import FileRejectedError
 from helix_pipelines.storage.quarantine import Place
 
+CHUNK_ROWS = 2_000
+"""Rows that are looked up at once: each look passes all quarantined rows."""
 DECIDED_LATER = frozenset({"QUESTION_MISSING", "ANSWER_MISSING", "TOO_FEW_FIELDS"})
 """A row with a blank is no reason to stop: it may be one that was not worked on yet."""
 
@@ -50,7 +52,7 @@ def read_worksheet(path: Path, limits: ParseLimits) -> Iterator[list[WorksheetRo
     request = ReadRequest(source, sniffed, limits, {"question": "question", "answer": "answer"})
     try:
         with open_reader(request) as reader:
-            for chunk in reader.chunks(max_rows=500):
+            for chunk in reader.chunks(max_rows=CHUNK_ROWS):
                 yield [_worksheet_row(row, reader.mapping) for row in chunk]
     except FileRejectedError as error:
         if error.code == "MAPPING_COLUMN_MISSING":

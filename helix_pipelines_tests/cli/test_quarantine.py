@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from helix_pipelines.storage.batches import BatchSettings
-from helix_pipelines_tests.cli.conftest import RunHelix
+from helix_pipelines_tests.cli.conftest import RunHelix, slow_modules_of
 from helix_pipelines_tests.fakes.embedding_service import FakeEmbeddingService
 from helix_pipelines_tests.stages import Stages
 
@@ -115,3 +115,20 @@ def test_a_text_that_cannot_be_embedded_is_listed_where_it_was_decided_last(
     stages.run([{"question": "New?", "answer": "Yes."}, {**ROWS[2], "answer": "Mended.", "question": "What is it?"}])
     stages.run([{"question": "New?", "answer": "Yes."}], mode="sync", settings=BatchSettings(drop_limit=1))
     assert helix_on_database("quarantine", "list", "--json").document["rows"] == []
+
+
+@pytest.mark.usefixtures("helix_on_database", "connection")
+def test_listing_loads_nothing_slow() -> None:
+    assert slow_modules_of("quarantine", "list") == set()
+
+
+def test_the_usual_words_say_how_the_export_went(helix_on_database: RunHelix, stages: Stages, tmp_path: Path) -> None:
+    assert "no file was written" in helix_on_database("quarantine", "export").stdout
+    stages.run(ROWS)
+    assert "helix quarantine replay quarantine.xlsx" in helix_on_database("quarantine", "export").stdout
+    assert (tmp_path / "quarantine.xlsx").is_file()
+    again = helix_on_database("quarantine", "export", "--json")
+    assert (again.code, again.document["error"]["code"]) == (2, "FILE_EXISTS")
+    ended = helix_on_database("quarantine", "replay", "quarantine.xlsx")
+    assert ended.code == 0
+    assert "0 of 0 corrected rows are in; 2 rows were not changed" in ended.stdout

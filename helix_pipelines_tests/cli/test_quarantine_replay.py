@@ -249,7 +249,7 @@ def test_a_correction_that_the_service_refuses_again_is_corrected_again(
     replay(helix, tmp_path / "bad.csv", lambda row: {**row, "answer": "Still bad."})
     [row] = listed(helix)
     assert (row["row"], row["stage"]) == (1, "embedding")
-    replay(helix, tmp_path / "bad.csv", lambda row: {**row, "question": "What is it?"})
+    replay(helix, tmp_path / "bad.csv", lambda row: {**row, "question": "What is it?"}, "--all")
     assert ("What is it?", "Still bad.") in runs.stages.served()
     assert len(runs.stages.served()) == 3
     assert listed(helix) == []
@@ -361,7 +361,7 @@ def test_a_file_that_is_no_export_is_refused(runs: StagedRuns, helix: RunHelix, 
     ended = helix("quarantine", "replay", str(path), "--json")
     assert (ended.code, ended.document["error"]["code"]) == (1, "NOT_AN_EXPORT")
     missing = helix("quarantine", "replay", str(tmp_path / "none.csv"), "--json")
-    assert (missing.code, missing.document["error"]["code"]) == (1, "FILE_UNREADABLE")
+    assert (missing.code, missing.document["error"]["code"]) == (2, "PATH_MISSING")
 
 
 def test_a_file_of_corrections_is_no_file_to_import(runs: StagedRuns, helix: RunHelix, tmp_path: Path) -> None:
@@ -399,7 +399,7 @@ def test_a_workbook_is_corrected_and_replayed_like_a_csv(runs: StagedRuns, helix
     assert runs.stages.violations() == []
 
 
-def write_workbook(path: Path, sheets: Mapping[str, Sequence[Sequence[str]]]) -> None:
+def write_workbook(path: Path, sheets: Mapping[str, Sequence[Sequence[Any]]]) -> None:
     """A workbook of texts."""
     with xlsxwriter.Workbook(str(path), {"strings_to_formulas": False}) as workbook:
         for name, rows in sheets.items():

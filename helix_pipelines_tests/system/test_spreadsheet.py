@@ -50,7 +50,7 @@ def helix(migrated_url: str, service: FakeEmbeddingService, tmp_path: Path) -> H
 
 
 def libreoffice(path: Path, kind: str, folder: Path) -> Path:
-    """The file as LibreOffice reads it and saves it in another format. A person is asked for the encoding, and UTF-8 is proposed."""
+    """The file as LibreOffice reads it and saves it in another format. A person is asked for the encoding: UTF-8."""
     profile = (folder / "profile").absolute().as_uri()
     command = [
         "soffice",
@@ -78,26 +78,31 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("exported", ["bad.xlsx", "bad.csv"])
-def test_rows_corrected_in_libreoffice_make_the_file_whole(
-    helix: Helix, migrated_url: str, service: FakeEmbeddingService, tmp_path: Path, exported: str
-) -> None:
-    rows = [BAD.get(number, (f"Question {number}?", f"Answer {number}.")) for number in range(1, ROWS + 1)]
-    write_workbook(tmp_path / "faq.xlsx", rows)
-    [file] = helix("import", str(tmp_path / "faq.xlsx"))["imports"]
-    assert (file["inserted"], file["embedded"], file["quarantined"]) == (997, 997, 3)
-
-    assert helix("quarantine", "export", "-o", str(tmp_path / exported))["rows"] == 3
-    opened = read_csv(libreoffice(tmp_path / exported, f"csv:{CSV}", tmp_path / "opened"))
+def opened_in_libreoffice(helix: Helix, table: Path) -> list[dict[str, str]]:
+    """The export as LibreOffice shows it: three rows, their reasons, and no formula that was run."""
+    assert helix("quarantine", "export", "-o", str(table))["rows"] == len(BAD)
+    opened = read_csv(libreoffice(table, f"csv:{CSV}", table.parent / f"opened-{table.suffix[1:]}"))
     assert [(row["helix_sheet"], row["helix_row"], row["helix_code"]) for row in opened] == [
         ("FAQ", "17", "QUESTION_MISSING"),
         ("FAQ", "400", "ANSWER_MISSING"),
         ("FAQ", "801", "ANSWER_MISSING"),
     ]
     assert all(row["helix_reason"] and row["helix_hint"] for row in opened)
-    assert opened[0]["answer"] == "'=HYPERLINK(0)", "shown, and not run"
+    assert opened[0]["answer"] == "'=HYPERLINK(0)"
     assert opened[2]["question"] == "'@SUM(A1:A9)"
+    return opened
 
+
+def test_rows_corrected_in_libreoffice_make_the_file_whole(
+    helix: Helix, migrated_url: str, service: FakeEmbeddingService, tmp_path: Path
+) -> None:
+    rows = [BAD.get(number, (f"Question {number}?", f"Answer {number}.")) for number in range(1, ROWS + 1)]
+    write_workbook(tmp_path / "faq.xlsx", rows)
+    [file] = helix("import", str(tmp_path / "faq.xlsx"))["imports"]
+    assert (file["inserted"], file["embedded"], file["quarantined"]) == (997, 997, 3)
+
+    opened = opened_in_libreoffice(helix, tmp_path / "bad.xlsx")
+    assert opened_in_libreoffice(helix, tmp_path / "bad.csv") == opened
     corrected = tmp_path / "corrected.csv"
     with corrected.open("w", newline="", encoding="utf-8") as out:
         writer = csv.DictWriter(out, list(opened[0]))
@@ -113,7 +118,9 @@ def test_rows_corrected_in_libreoffice_make_the_file_whole(
     assert helix("quarantine", "list")["rows"] == []
     assert helix("verify")["ok"]
     with psycopg.connect(migrated_url) as connection:
-        served = dict(connection.execute("SELECT question, answer FROM helix.knowledge_base").fetchall())
+        served: dict[str, str] = dict(
+            connection.execute("SELECT question, answer FROM helix.knowledge_base").fetchall()
+        )
         audited = connection.execute("SELECT keys FROM helix.audit_log WHERE action = 'replay'").fetchall()
     assert len(served) == ROWS
     assert served["What leads nowhere?"] == "=HYPERLINK(0)"
