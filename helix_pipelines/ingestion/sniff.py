@@ -99,22 +99,22 @@ def _structure(
         return "jsonl", None
     if _JSON_START.match(start):
         return "json", None
-    if is_pipe_table(start):
-        return "markdown", None
     dialect, names_a_pair = detect_dialect(sample, limits)
     if looks_like_json and not names_a_pair and not begins_with_link(start):
         return "json", None  # or what is left of it: its reader says what is wrong
     known = text_format(start)
-    if dialect is not None and (names_a_pair or not _is_document(known, start)):
+    if dialect is not None and not _is_document(known, start, names_a_pair=names_a_pair):
         return ("tsv" if dialect.delimiter == "\t" else "csv"), dialect
     if known is not None and known.name is not None:
         return known.name, None
     raise _not_a_table(known, name)
 
 
-def _is_document(known: TextFormat | None, start: str) -> bool:
-    """Whether a text that could be cut into columns is none the less something else."""
-    return known is not None and (known.name != "markdown" or is_plainly_markdown(start))
+def _is_document(known: TextFormat | None, start: str, *, names_a_pair: bool) -> bool:
+    """Whether a text that could be cut into columns is none the less something else; `names_a_pair`: its header tells."""
+    if is_pipe_table(start):
+        return True
+    return not names_a_pair and known is not None and (known.name != "markdown" or is_plainly_markdown(start))
 
 
 def _is_json_lines(open_content: Callable[[], BinaryIO], found: Encoding, limits: ParseLimits) -> bool:

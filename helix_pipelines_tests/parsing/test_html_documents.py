@@ -17,6 +17,25 @@ WORD = st.text(st.characters(categories=["L", "Nd", "Po", "Sm"], exclude_charact
 SENTENCE = st.lists(WORD, min_size=1, max_size=6).map(" ".join)
 QUESTION = SENTENCE.map(lambda words: f"What is {words} so?")
 LINES = st.lists(SENTENCE.map(lambda words: f"an {words}"), min_size=1, max_size=4)
+MICRODATA = (
+    "<div itemscope itemtype='https://schema.org/Question'><b itemprop='name'>{}</b>"
+    "<div itemprop='acceptedAnswer' itemscope><div itemprop='text'>{}</div></div></div>"
+)
+RDFA = (
+    "<div typeof='schema:Question'><b property='schema:name'>{}</b>"
+    "<div property='schema:acceptedAnswer'><div property='schema:text'>{}</div></div></div>"
+)
+FORMS = (
+    "<h2>{}</h2>{}",
+    "<section id='x'><h3>{}<a class='headerlink' href='#x'>¶</a></h3>{}</section>",
+    "<div><div class='q'><h3><button>{}</button></h3></div><div class='a' hidden>{}</div></div>",
+    "<details><summary>{}</summary>{}</details>",
+    "<dl><dt>{}</dt><dd>{}</dd></dl>",
+    "<dl><div><dt>Q: {}</dt><dd>{}</dd></div></dl>",
+    "<table><tr><th>Question</th><th>Answer</th></tr><tr><td>{}</td><td>{}</td></tr></table>",
+    MICRODATA,
+    RDFA,
+)
 PAIRS = st.lists(st.tuples(QUESTION, LINES), min_size=1, max_size=8)
 
 
@@ -39,21 +58,7 @@ def json_ld(pairs: list[tuple[str, str]]) -> str:
 
 @given(
     PAIRS,
-    st.sampled_from(
-        [
-            "<h2>{}</h2>{}",
-            "<section id='x'><h3>{}<a class='headerlink' href='#x'>¶</a></h3>{}</section>",
-            "<div><div class='q'><h3><button>{}</button></h3></div><div class='a' hidden>{}</div></div>",
-            "<details><summary>{}</summary>{}</details>",
-            "<dl><dt>{}</dt><dd>{}</dd></dl>",
-            "<dl><div><dt>Q: {}</dt><dd>{}</dd></div></dl>",
-            "<table><tr><th>Question</th><th>Answer</th></tr><tr><td>{}</td><td>{}</td></tr></table>",
-            "<div itemscope itemtype='https://schema.org/Question'><b itemprop='name'>{}</b>"
-            "<div itemprop='acceptedAnswer' itemscope><div itemprop='text'>{}</div></div></div>",
-            "<div typeof='schema:Question'><b property='schema:name'>{}</b>"
-            "<div property='schema:acceptedAnswer'><div property='schema:text'>{}</div></div></div>",
-        ]
-    ),
+    st.sampled_from(FORMS),
     st.booleans(),
 )
 def test_pairs_come_back_from_every_structure(pairs: list[tuple[str, list[str]]], form: str, is_page: bool) -> None:
@@ -114,7 +119,8 @@ def test_an_answer_is_the_text_that_a_person_reads() -> None:
 
 
 def test_a_question_knows_where_it_stands() -> None:
-    body = "<h1>Help</h1><h2>Billing</h2><h3 id='why'>Why?</h3><p>See <a href='https://example.org/x'>x</a>, <a href='/y'>y</a>.</p>"
+    body = "<h1>Help</h1><h2>Billing</h2><h3 id='why'>Why?</h3>"
+    body += "<p>See <a href='https://example.org/x'>x</a>, <a href='/y'>y</a>.</p>"
     row = read(page(body, "<link rel='canonical' href='https://example.com/faq'>")).rows[0]
     assert (row.category, row.url) == ("Billing", "https://example.com/faq#why")
     assert row.extra == {"section": ["Help", "Billing"], "links": ["https://example.org/x"], "language": "en"}
