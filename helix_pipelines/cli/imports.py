@@ -64,6 +64,10 @@ def import_files(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Queue the files for the daemon of `helix up` and return at once.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would happen to every row and what it would cost; change nothing."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> int:
     """Import files and wait until their pairs can be searched.
@@ -75,12 +79,16 @@ def import_files(
 
     - `helix import faq.csv`
     - `helix import exports/ --collection support --strict`
+    - `helix import faq.csv --dry-run`
     - `helix import dump.tsv --map question=Frage,answer=Antwort --source faq`
     - `helix import faq.jsonl.gz --mode sync --json`
 
     A file `helix.toml` in a folder says how its files are read (docs/formats.md); options given here win over it.
-    With --no-wait the status is `deferred`: the daemon does the work later.
+    With --no-wait the status is `deferred`: the daemon does the work later. With --dry-run the files are read and matched, and
+    nothing is stored, changed or sent to the embedding service.
     """
+    if dry_run and no_wait:
+        raise UsageError("OPTIONS_CONFLICT", "--dry-run queues nothing: leave out --no-wait.")
     requests = plan_files(
         paths,
         {
@@ -93,12 +101,26 @@ def import_files(
         },
     )
     settings = load_settings()
+    if dry_run:
+        return _rehearsed(settings, requests, strict=strict, as_json=as_json)
     report = _queued(settings, requests) if no_wait else imported(settings, requests)
     if as_json:
         write_json(report)
     else:
         typer.echo(batch_text(report))
     return exit_code(report, strict=strict, waited=not no_wait)
+
+
+def _rehearsed(settings: Settings, requests: Sequence[FileRequest], *, strict: bool, as_json: bool) -> ExitCode:
+    """Say what importing the files would do."""
+    from helix_pipelines.cli.import_dry_run import dry_run_code, dry_run_text, rehearse_import
+
+    report = rehearse_import(settings, requests)
+    if as_json:
+        write_json(report)
+    else:
+        typer.echo(dry_run_text(report))
+    return dry_run_code(report, strict=strict)
 
 
 def exit_code(report: dict[str, Any], *, strict: bool, waited: bool = True) -> ExitCode:
