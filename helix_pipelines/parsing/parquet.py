@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from helix_pipelines.parsing.arrow_values import column_values
 from helix_pipelines.parsing.chunking import CHUNK_BYTES, CHUNK_ROWS, chunked

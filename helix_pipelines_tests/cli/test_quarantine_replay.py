@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-import xlsxwriter  # type: ignore[import-untyped]
+import xlsxwriter
 from python_calamine import CalamineWorkbook
 
 from helix_pipelines_tests.cli.conftest import Ended, RunHelix

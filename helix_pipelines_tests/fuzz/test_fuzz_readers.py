@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,9 @@ def atheris(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", sorted([*READERS, "zip"]))
-def test_no_input_makes_a_reader_break_its_promises(name: str, atheris: Path, tmp_path: Path) -> None:
+def test_no_input_makes_a_reader_break_its_promises(
+    name: str, atheris: Path, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     corpus = Path(os.environ.get("HELIX_FUZZ_CORPUS", tmp_path)) / name
     seconds = SECONDS * 10 // 3 if name in INTRICATE else SECONDS
     command = [sys.executable, "-m", "helix_pipelines_tests.fuzz.fuzz_readers", name, str(corpus)]
@@ -59,5 +62,5 @@ def test_no_input_makes_a_reader_break_its_promises(name: str, atheris: Path, tm
         [*command, *limits], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     lines = ended.stderr.strip().splitlines()
-    print(f"{name}: {next((line for line in reversed(lines) if line.startswith('Done')), '')}")
+    record_property("inputs", next((line for line in reversed(lines) if line.startswith("Done")), ""))
     assert ended.returncode == 0, "\n".join(lines[-40:])

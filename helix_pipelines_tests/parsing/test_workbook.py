@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-import xlsxwriter  # type: ignore[import-untyped]
+import xlsxwriter
 
 from helix_pipelines.parsing.cell_texts import cell_text
 from helix_pipelines.parsing.limits import ParseLimits

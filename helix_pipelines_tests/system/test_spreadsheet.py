@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
-import xlsxwriter  # type: ignore[import-untyped]
+import xlsxwriter
 
 from helix_pipelines_tests.fakes.embedding_service import FakeEmbeddingService
 
