@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Context, Decimal
 
 from helix_pipelines.parsing.text import storable
 
@@ -16,6 +17,7 @@ _FORMULA = re.compile(r"'*(?:[\s\ufeff\u200b]*[=+\-@\uff1d\uff0b\uff0d\uff20\ufe
 _CUT = re.compile(r" \.\.\. \[[\d,]+ more characters\]\Z")
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
 """Characters that XML, and so a workbook, cannot hold; carriage returns are line ends there."""
+_NUMBER = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
 _LINE_ENDS = re.compile(r"\r\n?")
 
 
@@ -37,9 +39,14 @@ def workbook_cell(text: str) -> str:
 
 
 def is_unchanged(cell: str, text: str) -> bool:
-    """Whether a cell holds what an export wrote for `text`, in either format; line ends are the spreadsheet's business."""
+    """Whether a cell holds what an export wrote for `text`, in either format.
+
+    Line ends are the spreadsheet's business, and so is how it spells a number: opening a CSV makes 7 of 007, and 1.23E+15 of a
+    long one.
+    """
     found = _LINE_ENDS.sub("\n", cell)
-    return any(found == _LINE_ENDS.sub("\n", written) for written in (neutralised(text), workbook_cell(text), text))
+    written = (neutralised(text), workbook_cell(text), text)
+    return any(found == _LINE_ENDS.sub("\n", form) for form in written) or _is_same_number(cell, text)
 
 
 def is_cut(cell: str, text: str = "") -> bool:
@@ -47,6 +54,14 @@ def is_cut(cell: str, text: str = "") -> bool:
     if _CUT.search(cell):
         return True
     return len(text) > LONGEST_CELL and len(cell) >= CUT_CELL and neutralised(text).startswith(cell)
+
+
+def _is_same_number(cell: str, text: str) -> bool:
+    if not (_NUMBER.fullmatch(cell) and _NUMBER.fullmatch(text)):
+        return False
+    shown, meant = Decimal(cell), Decimal(text)
+    digits = len(shown.as_tuple().digits)
+    return shown == meant or ("E" in cell.upper() and Context(prec=digits).plus(meant) == shown)
 
 
 def _visible(found: re.Match[str]) -> str:

@@ -134,7 +134,7 @@ class _WorkbookTable:
     """A sheet whose cells are all texts, also those that are typed into it later; rows go to disk as they come."""
 
     def __init__(self, file: BinaryIO) -> None:
-        import xlsxwriter  # type: ignore[import-untyped]  # it brings no types
+        import xlsxwriter  # it brings no types
 
         self._scratch = TemporaryDirectory(prefix="helix-export-")  # closed to others, like the export itself
         options = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from helix_pipelines.parsing.codes import RefusedRowError
-from helix_pipelines.parsing.columns import folded, map_columns
+from helix_pipelines.parsing.columns import REQUIRED_ROLES, folded, map_columns
 from helix_pipelines.parsing.field_texts import role_text
 from helix_pipelines.quarantine.hints import hint
 from helix_pipelines.resilience.errors import FileRejectedError
@@ -55,6 +55,10 @@ class QuarantinedRow:
             return cls(line, {role: line[role] or "" for role in ROLE_COLUMNS}, line["extra"] or {})
         if not isinstance(raw, dict):
             return cls(line, {}, raw_text=_text(raw))
+        if (
+            line["import"] != line["root"]
+        ):  # a correction that was refused in its turn: its texts stand under their roles
+            return cls(line, {role: _text(raw.get(role)) for role in ROLE_COLUMNS}, raw.get("extra") or {})
         roles = _roles(raw, line["columns"] or {})
         return cls(
             line,
@@ -104,13 +108,13 @@ def field_of(column: str) -> str:
 def _roles(raw: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, str]:
     """Role -> field of the record: as the import mapped its columns, else by their names (sheets may have other headers)."""
     known = {role: name for role, name in columns.items() if name in raw and role in ROLE_COLUMNS}
-    if known:
+    if all(role in known for role in REQUIRED_ROLES):
         return known
     names = list(raw)
     try:
-        return {role: names[at] for role, at in map_columns(names).items()}
+        return {role: names[at] for role, at in map_columns(names, known).items()}
     except FileRejectedError:
-        return {}  # the fields keep their own columns
+        return known  # the other fields keep their own columns
 
 
 def _role_text(role: str, name: str, value: Any) -> str:

@@ -89,3 +89,13 @@ def test_a_text_that_a_spreadsheet_cut_is_told_from_a_short_one() -> None:
 
 def test_characters_that_a_workbook_cannot_hold_are_shown() -> None:
     assert workbook_cell("a\x0bb\uffff") == "a\\x0bb\\uffff"
+
+
+@pytest.mark.parametrize(("cell", "text"), [("7", "007"), ("1.1", "1.10"), ("1.23457E+15", "1234567890123456")])
+def test_a_number_that_a_spreadsheet_spells_anew_is_unchanged(cell: str, text: str) -> None:
+    assert is_unchanged(cell, text)
+
+
+@pytest.mark.parametrize(("cell", "text"), [("8", "007"), ("7", "7a"), ("1.23458E+15", "1234567890123456"), ("7", "")])
+def test_another_number_is_a_change(cell: str, text: str) -> None:
+    assert not is_unchanged(cell, text)

@@ -124,7 +124,16 @@ records = st.dictionaries(names, texts | st.integers() | st.none(), max_size=4)
 def test_any_record_comes_back_as_it_was(
     tmp_path: Path, suffix: str, question: str, answer: str, fields: dict[str, Any]
 ) -> None:
-    line = {"stage": "parsing", "root": 1, "sheet": None, "row": 5, "path": "f", "code": "X", "message": "m"}
+    line = {
+        "stage": "parsing",
+        "import": 1,
+        "root": 1,
+        "sheet": None,
+        "row": 5,
+        "path": "f",
+        "code": "X",
+        "message": "m",
+    }
     row = QuarantinedRow.of(
         {**line, "columns": {"question": "q", "answer": "a"}, "raw": {**fields, "q": question, "a": answer}}
     )

@@ -14,7 +14,16 @@ LONG = "A long answer. " * 5_000
 
 
 def row_of(raw: Any, code: str = "QUESTION_MISSING", columns: Mapping[str, str] | None = None) -> QuarantinedRow:
-    line = {"stage": "parsing", "root": 1, "sheet": None, "row": 5, "path": "faq.csv", "code": code, "message": "?"}
+    line = {
+        "stage": "parsing",
+        "import": 1,
+        "root": 1,
+        "sheet": None,
+        "row": 5,
+        "path": "faq.csv",
+        "code": code,
+        "message": "?",
+    }
     return QuarantinedRow.of({**line, "raw": raw, "columns": columns or {"question": "Frage", "answer": "Antwort"}})
 
 
@@ -120,3 +129,17 @@ def test_a_name_that_no_header_can_hold_has_no_column(name: str) -> None:
 def test_where_the_mapping_does_not_fit_a_sheet_the_names_of_its_fields_tell_the_roles() -> None:
     row = row_of({"Question": "", "Answer": "Yes."}, columns={"question": "Frage", "answer": "Antwort"})
     assert row.texts == {"question": "", "answer": "Yes."}
+
+
+def test_a_role_that_the_mapping_does_not_have_on_a_sheet_is_told_by_its_name() -> None:
+    row = row_of({"Frage": "Was?", "Answer": ""}, columns={"question": "Frage", "answer": "Antwort"})
+    assert row.texts == {"question": "Was?", "answer": ""}
+    short = row_of({"Frage": "Was?", "team": "x"}, "TOO_FEW_FIELDS")
+    assert (short.texts, short.fields) == ({"question": "Was?"}, {"team": "x"})
+
+
+def test_a_correction_that_was_refused_has_its_texts_under_their_roles() -> None:
+    raw = {"row": 5, "sheet": "FAQ", "question": "Was?", "answer": "x" * 9, "extra": {"team": "north"}}
+    line = {**row_of(raw).line, "import": 2}
+    row = QuarantinedRow.of(line)
+    assert (row.texts["answer"], row.texts["url"], row.fields) == ("x" * 9, "", {"team": "north"})
