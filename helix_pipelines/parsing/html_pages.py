@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
 
 from helix_pipelines.parsing.document_rows import Pair, section_fields
+from helix_pipelines.parsing.html_bounds import refuse_costly
 from helix_pipelines.parsing.html_text import RenderedText, is_hidden, plain
 from helix_pipelines.resilience.errors import FileRejectedError
 
-MOST_NESTED = 512
-"""Browsers nest no deeper. The standard's algorithm looks through all open elements for many a tag: 100,000 take a minute."""
-
-_TAG = re.compile(
-    r"<!--(?:.*?-->|.*)|<(script|style|textarea|title|noscript|template)\b(?:.*?</\1|.*)|<(/?)([a-zA-Z][^\s/>]*)",
-    re.DOTALL | re.IGNORECASE,
-)
-_VOID = frozenset({
-    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr",
-    "path", "rect", "circle", "line", "use", "polygon", "polyline", "ellipse", "stop",
-})  # fmt: skip
-"""Elements that are empty, and drawings that are written as if they were (`<path ... />`)."""
-_CLOSED_BY_NEXT = {
-    "p": ({"p"}, {"div", "td", "body"}),
-    "li": ({"li"}, {"ul", "ol", "menu"}),
-    "dt": ({"dt", "dd"}, {"dl"}),
-    "dd": ({"dt", "dd"}, {"dl"}),
-    "td": ({"td", "th"}, {"tr", "table"}),
-    "th": ({"td", "th"}, {"tr", "table"}),
-    "tr": ({"tr"}, {"table"}),
-    "option": ({"option"}, {"select"}),
-}
-"""Elements whose end tag may be missing: the next of these closes them, unless one of those is nearer."""
 _ASIDES = frozenset({"nav", "footer", "template", "noscript", "head", "dialog"})
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 
@@ -84,11 +60,7 @@ class Page:
 
 def parse_page(text: str) -> Page:
     """Raises FileRejectedError: NESTED_TOO_DEEPLY, HTML_UNREADABLE."""
-    if _nests_deeply(text):
-        message = (
-            f"The page nests elements more than {MOST_NESTED} deep, which no browser shows. Save it again as HTML."
-        )
-        raise FileRejectedError("NESTED_TOO_DEEPLY", message)
+    refuse_costly(text)
     try:
         tree = LexborHTMLParser(text)
     except (SelectolaxError, ValueError, RuntimeError) as error:
@@ -124,38 +96,6 @@ def _has_text_before(node: LexborNode) -> bool:
             return True
         before = before.prev
     return False
-
-
-def _nests_deeply(text: str) -> bool:
-    """Whether elements are nested too deeply, judged before the page is parsed. Each tag is pushed and popped once."""
-    open_tags: list[str] = []
-    counts: Counter[str] = Counter()
-    for found in _TAG.finditer(text):
-        name = (found[3] or "").lower()
-        if not name or name in _VOID:
-            continue
-        if found[2]:
-            if counts[name]:
-                _pop(open_tags, counts, name)
-            continue
-        if name in _CLOSED_BY_NEXT and counts[name]:
-            closed, holding = _CLOSED_BY_NEXT[name]
-            nearest = next(tag for tag in reversed(open_tags) if tag in closed or tag in holding)
-            if nearest in closed:
-                _pop(open_tags, counts, nearest)
-        open_tags.append(name)
-        counts[name] += 1
-        if len(open_tags) > MOST_NESTED:
-            return True
-    return False
-
-
-def _pop(open_tags: list[str], counts: Counter[str], name: str) -> None:
-    """Close the innermost element of a name, and all in it."""
-    last = ""
-    while last != name:
-        last = open_tags.pop()
-        counts[last] -= 1
 
 
 def _canonical_address(tree: LexborHTMLParser) -> str | None:
