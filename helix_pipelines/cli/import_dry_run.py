@@ -53,7 +53,7 @@ def rehearse_import(settings: Settings, requests: Sequence[FileRequest]) -> dict
     from helix_pipelines.storage.schema import current_revision, ensure_schema
 
     chosen = BatchSettings()
-    with database(settings) as url, connect(url) as connection, _progress() as watch:
+    with database(settings, may_change=False) as url, connect(url) as connection, _progress() as watch:
         has_schema = current_revision(connection) is not None
         if has_schema:
             ensure_schema(url)  # which refuses another version's

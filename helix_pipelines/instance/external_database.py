@@ -38,8 +38,8 @@ def neutral_url(url: str) -> str:
     return f"postgresql{found[1]}"
 
 
-def check_database(url: str) -> None:
-    """Make sure that the database can carry Helix; creates or updates the extension `vector` where it may.
+def check_database(url: str, *, may_change: bool = True) -> None:
+    """Make sure that the database can carry Helix; creates or updates the extension `vector` if it `may_change` the database.
 
     Raises SetupError: DATABASE_URL_INVALID, DATABASE_UNREACHABLE, DATABASE_TOO_OLD, DATABASE_READ_ONLY, DATABASE_NOT_UTF8,
     PGVECTOR_MISSING, PGVECTOR_TOO_OLD, PGVECTOR_REFUSED.
@@ -56,7 +56,7 @@ def check_database(url: str) -> None:
         ) from None  # libpq's message quotes parts of the URL
     try:
         with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT, autocommit=True) as connection:
-            _check(connection)
+            _check(connection, may_change=may_change)
     except psycopg.OperationalError as error:
         raise SetupError(
             "DATABASE_UNREACHABLE",
@@ -65,7 +65,7 @@ def check_database(url: str) -> None:
         ) from error
 
 
-def _check(connection: psycopg.Connection) -> None:
+def _check(connection: psycopg.Connection, *, may_change: bool) -> None:
     row = connection.execute(FACTS).fetchone()
     if row is None:  # SELECT without FROM gives a row
         raise SetupError(
@@ -87,10 +87,12 @@ def _check(connection: psycopg.Connection) -> None:
             f"The database is encoded as {encoding}. Make one for Helix: "
             "CREATE DATABASE helix ENCODING 'UTF8' TEMPLATE template0;",
         )
-    _provide_pgvector(connection, installed, available)
+    _provide_pgvector(connection, installed, available, may_change=may_change)
 
 
-def _provide_pgvector(connection: psycopg.Connection, installed: str | None, available: str | None) -> None:
+def _provide_pgvector(
+    connection: psycopg.Connection, installed: str | None, available: str | None, *, may_change: bool = True
+) -> None:
     import psycopg
 
     if installed is not None and _release(installed) >= MIN_PGVECTOR:
@@ -106,6 +108,8 @@ def _provide_pgvector(connection: psycopg.Connection, installed: str | None, ava
             "PGVECTOR_TOO_OLD",
             f"The server has pgvector {available}; Helix needs 0.8 or later. Upgrade the package there.",
         )
+    if not may_change:
+        return
     statement = "CREATE EXTENSION IF NOT EXISTS vector" if installed is None else "ALTER EXTENSION vector UPDATE"
     try:
         connection.execute(statement)

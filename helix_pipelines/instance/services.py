@@ -86,17 +86,18 @@ LOCAL_MAX_TEXTS = 32
 
 
 @contextmanager
-def database(settings: Settings) -> Iterator[str]:
+def database(settings: Settings, *, may_change: bool = True) -> Iterator[str]:
     """The URL (`postgresql://...`) of a usable database for a block. The schema is not looked at.
 
-    `HELIX_DATABASE_URL` is checked. Otherwise the home's own server is started or joined, and stopped by its last user.
+    `HELIX_DATABASE_URL` is checked, and gets the extension `vector` if we `may_change` it. Otherwise the home's own server is
+    started or joined, and stopped by its last user.
     Raises SetupError: what `external_database.check_database` or `EmbeddedPostgres.start` name.
     """
     if settings.database_url is not None:
         from helix_pipelines.instance.external_database import check_database, neutral_url
 
         url = neutral_url(settings.database_url.reveal())
-        check_database(url)
+        check_database(url, may_change=may_change)
         yield url
     else:
         with shared_database(settings.home).joined() as url:

@@ -226,6 +226,15 @@ def test_a_database_that_is_named_is_checked_and_gets_pgvector(tmp_path: Path, p
     assert not list(tmp_path.iterdir())
 
 
+def test_a_database_that_is_only_to_be_read_gets_nothing(tmp_path: Path, postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE untouched TEMPLATE template0")
+    given = Secret(postgres_url.rpartition("/")[0] + "/untouched")
+    settings = Settings(home=tmp_path, database_url=given)
+    with database(settings, may_change=False) as url, psycopg.connect(url) as connection:
+        assert connection.execute("SELECT count(*) FROM pg_extension WHERE extname = 'vector'").fetchone() == (0,)
+
+
 def test_a_database_that_is_not_utf8_is_refused(postgres_url: str) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' LOCALE_PROVIDER libc TEMPLATE template0")
