@@ -17,10 +17,13 @@ from packaging.requirements import Requirement
 
 from helix_pipelines.cli.app import COMMANDS
 from helix_pipelines.cli.settings import describe, markdown_table
+from helix_pipelines.parsing.codes import FILE_CODES, RowCode
+from helix_pipelines.parsing.notes import NoteCode
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "helix_pipelines"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+FORMATS = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
@@ -70,6 +73,43 @@ def test_every_error_code_of_the_readme_is_raised_somewhere() -> None:
     )
     assert codes
     assert [code for code in codes if f'"{code}"' not in source] == []
+
+
+@pytest.mark.parametrize(
+    ("heading", "expected"),
+    [
+        ("## Notes of an import", {code: code.meaning for code in NoteCode}),
+        ("## Why a row is quarantined", {code: code.hint for code in RowCode}),
+        ("## Why a file is rejected", FILE_CODES),
+    ],
+)
+def test_the_codes_of_the_documentation_are_those_of_the_code(heading: str, expected: dict[str, str]) -> None:
+    section = FORMATS.partition(heading + "\n")[2].partition("\n## ")[0]
+    assert dict(re.findall(r"^\| `([A-Z_]+)` \| (.*) \|$", section, flags=re.MULTILINE)) == dict(expected)
+
+
+def test_a_file_is_rejected_with_a_code_of_the_closed_list() -> None:
+    rooms = [PACKAGE / room for room in ("ingestion", "parsing", "enrichment")]
+    used = {code for room in rooms for code in rejection_codes(room)}
+    assert used <= {*FILE_CODES, *RowCode}
+    assert set(FILE_CODES) <= {text for room in rooms for text in code_constants(room)}
+
+
+def rejection_codes(room: Path) -> Iterator[str]:
+    """The codes that are written where a file is rejected on its way in."""
+    trees = (ast.parse(module.read_text(encoding="utf-8")) for module in room.rglob("*.py"))
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        is_rejection = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "FileRejectedError"
+        if is_rejection and isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            yield str(node.args[0].value)
+
+
+def code_constants(room: Path) -> Iterator[str]:
+    """Texts that look like codes, but for the list itself."""
+    for module in room.rglob("*.py"):
+        if module.name != "codes.py":
+            yield from re.findall(r'"([A-Z]{2,}(?:_[A-Z0-9]+)+)"', module.read_text(encoding="utf-8"))
+            yield from re.findall(r"RowCode\.([A-Z_]+)", module.read_text(encoding="utf-8"))
 
 
 def test_every_dependency_says_why_it_is_there() -> None:
