@@ -19,9 +19,9 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
-import xlsxwriter  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xlsxwriter
 from python_calamine import CalamineWorkbook
 
 from benchmarks.reading import LIMITS, pairs
