@@ -108,22 +108,27 @@ def test_an_encrypted_member_is_refused_by_itself(store: ContentStore) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "limits", "code"),
+    ("packed", "limits", "code"),
     [
-        (archive(), ParseLimits(), "EMPTY_ARCHIVE"),
-        (archive(("a/", b"")), ParseLimits(), "EMPTY_ARCHIVE"),
-        (archive(("a", b"x" * 2000)), ParseLimits(expanded_bytes=1999), "EXPANDED_TOO_LARGE"),
-        (archive(("a", bytes(80 * 1024**2))), ParseLimits(), "EXPANSION_RATIO"),
-        (archive(("a", b"1"), ("b", b"2"), ("c", b"3")), ParseLimits(archive_members=2), "TOO_MANY_MEMBERS"),
-        (archive(("a", b"1"))[:-10], ParseLimits(), "DAMAGED_ARCHIVE"),
+        ([], ParseLimits(), "EMPTY_ARCHIVE"),
+        ([("a/", b"")], ParseLimits(), "EMPTY_ARCHIVE"),
+        ([("a", b"x" * 2000)], ParseLimits(expanded_bytes=1999), "EXPANDED_TOO_LARGE"),
+        ([("a", bytes(80 * 1024**2))], ParseLimits(), "EXPANSION_RATIO"),
+        ([("a", b"1"), ("b", b"2"), ("c", b"3")], ParseLimits(archive_members=2), "TOO_MANY_MEMBERS"),
     ],
+    ids=["no members", "a folder", "too large", "a bomb", "too many"],
 )
 def test_an_archive_that_asks_for_too_much_is_refused_as_a_whole(
-    store: ContentStore, data: bytes, limits: ParseLimits, code: str
+    store: ContentStore, packed: list[tuple[str, bytes]], limits: ParseLimits, code: str
 ) -> None:
     with pytest.raises(FileRejectedError) as refusal:
-        members(data, store, limits)
+        members(archive(*packed), store, limits)
     assert refusal.value.code == code
+
+
+def test_an_archive_that_was_cut_off_is_refused_as_a_whole(store: ContentStore) -> None:
+    with pytest.raises(FileRejectedError, match="DAMAGED_ARCHIVE"):
+        members(archive(("a", b"1"))[:-10], store)
 
 
 def test_a_member_that_is_too_large_is_refused_by_itself(store: ContentStore) -> None:
