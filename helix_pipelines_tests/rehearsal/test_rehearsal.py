@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from helix_pipelines.parsing.limits import ParseLimits
@@ -56,8 +56,28 @@ files = st.builds(
 commands = st.builds(Command, st.lists(files, min_size=1, max_size=3), st.sampled_from([True, True, False]))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def alone(*rows: tuple[str, str, str], source: str = "one", is_embedded: bool = True) -> Command:
+    return Command([File(source, "append", list(rows))], is_embedded)
+
+
+CONTINUED_BY_ITS_SECOND_TWIN = [alone(("How?", "A", "1")), alone(("How?", "a", ""), ("How?", "a", "1"))]
+SERVED_AS_ITS_CORRECTION_WAS_REFUSED = [
+    alone(("How?", "a", "")),
+    alone(("How?", "poison", "")),
+    alone(("How?", "a", ""), source="two"),
+    Command([File("one", "append", [("Why?", "a", "")]), File("two", "append", [("How?", "a", "")])], is_embedded=True),
+]
+DECIDED_AND_NOT_EMBEDDED = [
+    alone(("How?", "a", ""), ("Why?", "b c", ""), is_embedded=False),
+    alone(("How?", "a", ""), source="two"),
+]
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(commands, min_size=2, max_size=3))
+@example(CONTINUED_BY_ITS_SECOND_TWIN)
+@example(SERVED_AS_ITS_CORRECTION_WAS_REFUSED)
+@example(DECIDED_AND_NOT_EMBEDDED)
 def test_the_figures_are_those_of_the_import_that_follows(
     stages: Stages, service: FakeEmbeddingService, history: Sequence[Command]
 ) -> None:
