@@ -89,25 +89,14 @@ def import_files(
     """
     if dry_run and no_wait:
         raise UsageError("OPTIONS_CONFLICT", "--dry-run queues nothing: leave out --no-wait.")
-    requests = plan_files(
-        paths,
-        {
-            "collection": _not_blank("--collection", collection),
-            "source": _not_blank("--source", source),
-            "mode": _mode(mode),
-            "mapping": parse_mapping(mapping or []),
-            "sheets": tuple(sheets or ()),
-            "encoding": _encoding(encoding),
-        },
-    )
+    given = {"collection": _not_blank("--collection", collection), "source": _not_blank("--source", source)}
+    read = {"mapping": parse_mapping(mapping or []), "sheets": tuple(sheets or ()), "encoding": _encoding(encoding)}
+    requests = plan_files(paths, {**given, **read, "mode": _mode(mode)})
     settings = load_settings()
     if dry_run:
         return _rehearsed(settings, requests, strict=strict, as_json=as_json)
     report = _queued(settings, requests) if no_wait else imported(settings, requests)
-    if as_json:
-        write_json(report)
-    else:
-        typer.echo(batch_text(report))
+    _show(report, batch_text, as_json=as_json)
     return exit_code(report, strict=strict, waited=not no_wait)
 
 
@@ -116,11 +105,15 @@ def _rehearsed(settings: Settings, requests: Sequence[FileRequest], *, strict: b
     from helix_pipelines.cli.import_dry_run import dry_run_code, dry_run_text, rehearse_import
 
     report = rehearse_import(settings, requests)
+    _show(report, dry_run_text, as_json=as_json)
+    return dry_run_code(report, strict=strict)
+
+
+def _show(report: dict[str, Any], in_words: Callable[[dict[str, Any]], str], *, as_json: bool) -> None:
     if as_json:
         write_json(report)
     else:
-        typer.echo(dry_run_text(report))
-    return dry_run_code(report, strict=strict)
+        typer.echo(in_words(report))
 
 
 def exit_code(report: dict[str, Any], *, strict: bool, waited: bool = True) -> ExitCode:
