@@ -86,7 +86,8 @@ def _shown(step: str) -> str:
 def _is_file(part: zipfile.ZipInfo) -> bool:
     """Whether the member is a regular file: folders are none, and links may lead anywhere."""
     kind = stat.S_IFMT(part.external_attr >> 16)
-    return not part.is_dir() and kind in {0, stat.S_IFREG}
+    is_folder = part.filename.endswith(("/", "\\"))
+    return not is_folder and kind in {0, stat.S_IFREG}
 
 
 def _is_litter(path: str) -> bool:

@@ -137,6 +137,9 @@ class LayoutSurvey:
         if form is None:
             raise self._rejection()
         candidates = self._candidates[form]
+        if form == Form.MEMBER:  # the members of a map are its records, and nothing that it hands down to them
+            maps = {candidate.place for candidate in candidates}
+            context = {path: fields for path, fields in context.items() if path not in maps}
         schemes = _undisputed(candidates)
         parts = dict.fromkeys(candidate.part for candidate in candidates)
         has_parts = len(parts) > 1
