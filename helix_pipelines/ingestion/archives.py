@@ -15,8 +15,8 @@ from typing import BinaryIO
 
 from helix_pipelines.ingestion.fingerprint import fingerprint_blocks
 from helix_pipelines.ingestion.store import ContentStore
+from helix_pipelines.parsing.containers.packages import ExpansionMeter, open_package, package_size, part_blocks
 from helix_pipelines.parsing.limits import ParseLimits
-from helix_pipelines.parsing.packages import ExpansionMeter, open_package, package_size, part_blocks
 from helix_pipelines.resilience.errors import FileRejectedError
 
 IS_UTF_8 = 0x800

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 
 from helix_pipelines.parsing.columns import has_pairs
-from helix_pipelines.parsing.csv_records import CsvRecords, Record
 from helix_pipelines.parsing.limits import ParseLimits
+from helix_pipelines.parsing.tables.csv_records import CsvRecords, Record
 
 DELIMITERS = (",", ";", "\t", "|", "\x1f", "\x01", "^", "~")
 """In the order in which they win a tie."""

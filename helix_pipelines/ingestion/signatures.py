@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 from typing import BinaryIO
 
-from helix_pipelines.parsing.compound import COMPOUND_MAGIC, root_names
+from helix_pipelines.parsing.containers.compound import COMPOUND_MAGIC, root_names
+from helix_pipelines.parsing.containers.packages import open_package, package_kind
 from helix_pipelines.parsing.limits import ParseLimits
-from helix_pipelines.parsing.packages import open_package, package_kind
 from helix_pipelines.resilience.errors import FileRejectedError
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")

@@ -15,9 +15,9 @@ from helix_pipelines.ingestion.documents import begins_with_link, is_pipe_table,
 from helix_pipelines.ingestion.encodings import Encoding, checked_encoding, detect_encoding, marked_encoding
 from helix_pipelines.ingestion.signatures import binary_format, refuse_unknown_binary
 from helix_pipelines.ingestion.text_formats import TextFormat, text_format
-from helix_pipelines.parsing.compression import GZIP_MAGIC, open_plain
+from helix_pipelines.parsing.containers.compression import GZIP_MAGIC, open_plain
 from helix_pipelines.parsing.limits import ParseLimits
-from helix_pipelines.parsing.strict_json import StrictDecoder
+from helix_pipelines.parsing.objects.strict_json import StrictDecoder
 from helix_pipelines.parsing.text import UNIX_NEWLINE, line_windows, text_blocks
 from helix_pipelines.resilience.errors import FileRejectedError
 

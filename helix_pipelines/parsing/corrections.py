@@ -13,11 +13,11 @@ from typing import Any
 from helix_pipelines.parsing.chunking import CHUNK_BYTES, CHUNK_ROWS, chunked
 from helix_pipelines.parsing.codes import RefusedRowError, RowCode
 from helix_pipelines.parsing.columns import REQUIRED_ROLES, ROLES
-from helix_pipelines.parsing.compression import open_plain
+from helix_pipelines.parsing.containers.compression import open_plain
 from helix_pipelines.parsing.notes import Note
+from helix_pipelines.parsing.objects.strict_json import StrictDecoder
 from helix_pipelines.parsing.request import ReadRequest
 from helix_pipelines.parsing.rows import ParsedRow
-from helix_pipelines.parsing.strict_json import StrictDecoder
 from helix_pipelines.parsing.text import UNIX_NEWLINE, line_windows, storable, undecoded
 from helix_pipelines.resilience.errors import FileRejectedError
 

@@ -41,19 +41,19 @@ class Reader(Protocol):
 
 
 READERS = {
-    "csv": "delimited:DelimitedReader",
-    "tsv": "delimited:DelimitedReader",
-    "jsonl": "json_lines:JsonLinesReader",
-    "json": "json_array:JsonArrayReader",
-    "yaml": "yaml_documents:YamlReader",
+    "csv": "tables.delimited:DelimitedReader",
+    "tsv": "tables.delimited:DelimitedReader",
+    "jsonl": "objects.json_lines:JsonLinesReader",
+    "json": "objects.json_array:JsonArrayReader",
+    "yaml": "objects.yaml_documents:YamlReader",
     "corrections": "corrections:CorrectionsReader",
-    "xlsx": "workbook:WorkbookReader",
-    "xlsb": "workbook:WorkbookReader",
-    "xls": "workbook:WorkbookReader",
-    "ods": "workbook:WorkbookReader",
-    "parquet": "parquet:ParquetReader",
-    "markdown": "markdown_documents:MarkdownReader",
-    "html": "html_documents:HtmlReader",
+    "xlsx": "tables.workbook:WorkbookReader",
+    "xlsb": "tables.workbook:WorkbookReader",
+    "xls": "tables.workbook:WorkbookReader",
+    "ods": "tables.workbook:WorkbookReader",
+    "parquet": "tables.parquet:ParquetReader",
+    "markdown": "documents.markdown_documents:MarkdownReader",
+    "html": "documents.html_documents:HtmlReader",
 }
 """Format -> module in this package and class; loaded when the first such file is opened, as some bring large libraries."""
 

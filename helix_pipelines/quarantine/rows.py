@@ -9,7 +9,7 @@ from typing import Any
 
 from helix_pipelines.parsing.codes import RefusedRowError
 from helix_pipelines.parsing.columns import REQUIRED_ROLES, folded, map_columns
-from helix_pipelines.parsing.field_texts import role_text
+from helix_pipelines.parsing.objects.field_texts import role_text
 from helix_pipelines.quarantine.hints import hint
 from helix_pipelines.resilience.errors import FileRejectedError
 from helix_pipelines.storage.quarantine import Line, Place

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xlsxwriter
 
-from helix_pipelines_tests.parsing import containers
+from helix_pipelines_tests.parsing import handmade
 
 PAIRS = [
     ("How do I pay?", "By card."),
@@ -139,8 +139,8 @@ def _ods() -> bytes:
         f'<table:table table:name="FAQ">{rows}</table:table>'
         "</office:spreadsheet></office:body></office:document-content>"
     )
-    members = {"mimetype": containers.ODS_TYPE, "META-INF/manifest.xml": "<m/>", "content.xml": content}
-    return containers.zipped(members)
+    members = {"mimetype": handmade.ODS_TYPE, "META-INF/manifest.xml": "<m/>", "content.xml": content}
+    return handmade.zipped(members)
 
 
 def _parquet() -> bytes:
@@ -154,7 +154,7 @@ def _parquet() -> bytes:
 
 
 def _zip() -> bytes:
-    return containers.zipped(
+    return handmade.zipped(
         {"en/faq.csv": _csv(",")(), "../de.jsonl": _json_lines(), "__MACOSX/x": b""}, zipfile.ZIP_DEFLATED
     )
 

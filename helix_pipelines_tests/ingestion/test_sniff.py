@@ -11,7 +11,7 @@ from helix_pipelines.ingestion.dialects import Dialect
 from helix_pipelines.ingestion.sniff import SAMPLE_LINE_CHARS, Sniffed, sniff
 from helix_pipelines.parsing.limits import ParseLimits
 from helix_pipelines.resilience.errors import FileRejectedError
-from helix_pipelines_tests.parsing.containers import compound, ods, xlsx, zipped
+from helix_pipelines_tests.parsing.handmade import compound, ods, xlsx, zipped
 
 PAIR = '{"question": "q", "answer": "a"}'
 

@@ -1,0 +1,1 @@
+"""What files come wrapped in: gzip, zip packages, compound files."""

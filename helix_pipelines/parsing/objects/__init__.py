@@ -1,0 +1,1 @@
+"""Readers of formats whose records are objects: JSON, JSON Lines, YAML."""

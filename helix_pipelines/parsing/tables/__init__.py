@@ -1,0 +1,1 @@
+"""Readers of formats with rows and columns: delimited text, workbooks, Parquet."""
