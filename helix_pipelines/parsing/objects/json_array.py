@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, BinaryIO
 
 from helix_pipelines.parsing.chunking import CHUNK_BYTES, CHUNK_ROWS, chunked
 from helix_pipelines.parsing.codes import RefusedRowError, RowCode
 from helix_pipelines.parsing.containers.compression import open_plain
 from helix_pipelines.parsing.notes import Note
+from helix_pipelines.parsing.objects.columnar import (
+    COLUMNAR_CHARS,
+    ColumnarElements,
+    columnar_records,
+    may_be_columnar,
+)
 from helix_pipelines.parsing.objects.json_elements import JsonElements, Path
 from helix_pipelines.parsing.objects.layout_survey import Found, Layout, LayoutSurvey
 from helix_pipelines.parsing.objects.object_rows import ObjectRows
@@ -28,13 +34,14 @@ class JsonArrayReader:
     MAPPING_COLUMN_MISSING, UNSUPPORTED_LAYOUT, TOO_MANY_COLUMNS.
     """
 
-    version = "json-array-2"
+    version = "json-array-3"
 
     def __init__(self, request: ReadRequest) -> None:
         self._request = request
         self._sniffed = request.sniffed
         self._limits = request.limits
         self._decoder = StrictDecoder(request.limits.nesting)
+        self._columnar = self._read_columnar()
         self._layout = self._survey()
         self.mapping = self._layout.mapping
         self.notes: list[Note] = self._layout.notes
@@ -45,10 +52,32 @@ class JsonArrayReader:
         """The rows after the first `skip` records, in file order."""
         return chunked(self._row_windows(skip), max_rows, max_bytes)
 
+    def _read_columnar(self) -> list[dict[str, Any]] | None:
+        """The records of a document that is written column by column; its start tells that most others are not."""
+        with self._plain() as binary:
+            blocks = text_blocks(binary, self._sniffed.encoding or "utf-8", self._sniffed.errors)
+            text = next(blocks, "")
+            if not may_be_columnar(text):
+                return None
+            for block in blocks:
+                text += block
+                if len(text) > COLUMNAR_CHARS:
+                    return None
+        try:
+            return columnar_records(self._decoder.decode(text), self._request.mapping)
+        except RefusedRowError:
+            return None  # flaws are found again, and told, where the document is taken apart
+
+    def _plain(self) -> BinaryIO:
+        return open_plain(self._request.source, self._sniffed.compression, self._limits)
+
     @contextmanager
-    def _elements(self) -> Iterator[JsonElements]:
+    def _elements(self) -> Iterator[JsonElements | ColumnarElements]:
+        if self._columnar is not None:
+            yield ColumnarElements(self._columnar)
+            return
         sniffed = self._sniffed
-        with open_plain(self._request.source, sniffed.compression, self._limits) as binary:
+        with self._plain() as binary:
             blocks = text_blocks(binary, sniffed.encoding or "utf-8", sniffed.errors)
             yield JsonElements(blocks, self._decoder, self._limits)
 
