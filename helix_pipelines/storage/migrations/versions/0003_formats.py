@@ -21,6 +21,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take them away again; unpacked archives count as rejected ones."""
+    op.execute(Path(__file__).with_name("0003_downgrade.sql").read_text(encoding="utf-8"))
     op.execute("UPDATE helix.import_job SET state = 'rejected' WHERE state = 'unpacked'")
     op.execute("ALTER TABLE helix.import_job DROP CONSTRAINT ck_import_job_state")
     states = ", ".join(f"'{state}'" for state in STATES)
