@@ -22,8 +22,6 @@ CHAR_BYTES = 4
 _CUT_AFTER_DECODING = ("utf-16", "utf-32", "utf_16", "utf_32", "utf-7", "iso2022", "iso-2022")
 """Encodings in which the bytes of a line end may be part of other characters."""
 
-_OTHER_BREAKS = "\v\f\x1c\x1d\x1e"
-"""Where `str.splitlines` cuts ASCII beside line feeds and carriage returns."""
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
 
@@ -47,7 +45,7 @@ def line_windows(binary: BinaryIO, encoding: str, errors: str, newline: str, lon
     """Decoded lines, line ends kept, in windows of about a block; only the very last line may lack its end.
 
     A line that cannot be held is shortened, but still has more than `longest` characters, so that the caller can tell.
-    Bytes are cut after a line's end before they are decoded: that is a third faster than the other way round.
+    Bytes are cut into lines before they are decoded: that is a third faster than the other way round.
     """
     if encoding.startswith(_CUT_AFTER_DECODING):
         texts = text_blocks(binary, encoding, errors)
@@ -55,45 +53,23 @@ def line_windows(binary: BinaryIO, encoding: str, errors: str, newline: str, lon
         codec, errors = "utf-8", "surrogatepass"
     else:
         blocks = iter(lambda: binary.read(BLOCK_BYTES), b"")
-        codec = encoding.removesuffix("-sig")  # the codec would drop a mark at the start of every window
+        codec = encoding.removesuffix("-sig")  # the codec would drop a mark at the start of every line
     most_bytes = CHAR_BYTES * longest
     is_first = True
-    for block in _whole_lines(blocks, newline, most_bytes):
-        window = _lines_at_once(block, codec, newline)
-        if window is None:
-            window = _lines_one_by_one(block, codec, errors, newline, most_bytes)
+    for lines in _byte_lines(blocks, newline, most_bytes):
+        try:
+            window = [line.decode(codec, errors) for line in lines]
+        except UnicodeDecodeError:
+            if max(map(len, lines)) <= most_bytes:
+                raise
+            window = [line.decode(codec, errors if len(line) <= most_bytes else "replace") for line in lines]
         if is_first:
             window[0] = window[0].removeprefix(BOM)
             is_first = False
         yield window
 
 
-def _lines_at_once(block: bytes, codec: str, newline: str) -> list[str] | None:
-    """The lines of a block of ASCII, several times as fast as one by one; None for any other.
-
-    Others gain nothing: one wide character makes the whole text wide, and every line is copied out of it. `str.splitlines` also
-    cuts at characters that belong to the text here, so there must be none of them.
-    """
-    if not block.isascii():
-        return None
-    text = block.decode(codec)
-    if any(mark in text for mark in _OTHER_BREAKS) or (newline == UNIX_NEWLINE and "\r" in text):
-        return None
-    return text.splitlines(keepends=True)
-
-
-def _lines_one_by_one(block: bytes, codec: str, errors: str, newline: str, most_bytes: int) -> list[str]:
-    lines = block.splitlines(keepends=True) if newline == ANY_NEWLINE else io.BytesIO(block).readlines()
-    try:
-        return [line.decode(codec, errors) for line in lines]
-    except UnicodeDecodeError:
-        if max(map(len, lines)) <= most_bytes:
-            raise
-        return [line.decode(codec, errors if len(line) <= most_bytes else "replace") for line in lines]
-
-
-def _whole_lines(blocks: Iterable[bytes], newline: str, longest: int) -> Iterator[bytes]:
-    """The same bytes, cut after the last line's end of each block."""
+def _byte_lines(blocks: Iterable[bytes], newline: str, longest: int) -> Iterator[list[bytes]]:
     held: list[bytes] = []  # the start of a line whose end has not come yet
     held_size = 0
     for block in blocks:
@@ -103,16 +79,15 @@ def _whole_lines(blocks: Iterable[bytes], newline: str, longest: int) -> Iterato
             held_size += len(held[-1])
             continue
         joined = b"".join([*held, block])
-        end = joined.rfind(b"\n") + 1
-        if newline == ANY_NEWLINE:
-            # A final \r may be the first half of \r\n, so it does not complete a line yet.
-            end = max(end, joined.rfind(b"\r", end, len(joined) - 1) + 1)
-        held, held_size = [joined[end : end + longest + 1]], len(joined) - end
-        if end:
-            yield joined[:end]
+        lines = joined.splitlines(keepends=True) if newline == ANY_NEWLINE else io.BytesIO(joined).readlines()
+        # A final \r may be the first half of \r\n, so it does not complete a line yet.
+        last = b"" if lines[-1].endswith(b"\n") else lines.pop()
+        held, held_size = [last[: longest + 1]], len(last)
+        if lines:
+            yield lines
     tail = b"".join(held)
     if tail:
-        yield tail
+        yield [tail]
 
 
 def _has_break(block: bytes, newline: str) -> bool:
