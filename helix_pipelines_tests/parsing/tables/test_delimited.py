@@ -20,7 +20,9 @@ from helix_pipelines.parsing.request import ReadRequest
 from helix_pipelines.resilience.errors import FileRejectedError
 from helix_pipelines_tests.parsing.reading import read
 
-FIELD = st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters="\n\r\t"), min_size=1).filter(str.strip)
+FIELD = st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters="\n\r\t"), min_size=1).filter(
+    str.strip
+)
 """Files with more than a few control characters are no texts, and refused as such."""
 
 

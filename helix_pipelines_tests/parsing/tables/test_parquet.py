@@ -9,6 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from helix_pipelines.parsing.limits import ParseLimits
 from helix_pipelines.resilience.errors import FileRejectedError
@@ -19,6 +21,23 @@ def parquet(columns: dict[str, Any], **options: Any) -> bytes:
     target = io.BytesIO()
     pq.write_table(pa.table(columns), target, **options)
     return target.getvalue()
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=300).filter(
+    str.strip
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=20),
+    st.sampled_from(["NONE", "SNAPPY", "ZSTD"]),
+    st.integers(1, 25),
+)
+def test_what_is_written_is_read(pairs: list[tuple[str, str]], compression: str, group: int) -> None:
+    questions, answers = (list(column) for column in zip(*pairs, strict=True))
+    content = parquet({"question": questions, "answer": answers}, compression=compression, row_group_size=group)
+    assert read(content).pairs == pairs
 
 
 def one_value(values: pa.Array) -> Any:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import xlsxwriter
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from helix_pipelines.parsing.limits import ParseLimits
 from helix_pipelines.parsing.notes import NoteCode
@@ -15,6 +17,8 @@ from helix_pipelines.resilience.errors import FileRejectedError
 from helix_pipelines_tests.parsing.handmade import ods, ods_cell, text_cell, xls, xlsx
 from helix_pipelines_tests.parsing.reading import read
 
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters="\n\t"), min_size=1, max_size=300)
+"""XML, and so a workbook, holds no other control characters; what is blank is refused."""
 HEADER = ["question", "answer"]
 PAIRS = [HEADER, ["q1", "a1"], ["q2", "a2"]]
 
@@ -37,6 +41,18 @@ def code_of(content: bytes, **options: Any) -> str:
         read(content, **options)
     assert len(rejection.value.message) < 1500
     return rejection.value.code
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(TEXT.filter(str.strip), TEXT.filter(str.strip)), min_size=1, max_size=20))
+def test_what_is_written_is_read(pairs: list[tuple[str, str]]) -> None:
+    target = io.BytesIO()
+    with xlsxwriter.Workbook(target) as book:
+        sheet = book.add_worksheet()
+        for at, row in enumerate([HEADER, *pairs]):
+            for column, field in enumerate(row):
+                sheet.write_string(at, column, field)
+    assert read(target.getvalue()).pairs == pairs
 
 
 def test_every_visible_sheet_with_pairs_is_read_under_its_name() -> None:
