@@ -17,22 +17,12 @@ from helix_pipelines.parsing.readers import Reader
 from helix_pipelines.parsing.reading import read_through, refuse_empty, refuse_endless
 from helix_pipelines.parsing.request import ReadRequest
 from helix_pipelines.parsing.rows import ParsedRow
+from helix_pipelines.parsing.staging import LEDGER_COLUMNS
 from helix_pipelines.rehearsal.scratch import Scratch
 from helix_pipelines.resilience.prefetch import prefetched
 from helix_pipelines.storage.copying import RAW, jsonb, presentable_text
 
-ROW_COLUMNS = (
-    ("file", "int4"),
-    ("ordinal", "int4"),
-    ("row_number", "int4"),
-    ("sheet", "text"),
-    ("decision", "text"),
-    ("code", "text"),
-    ("reason", "text"),
-    ("content_hash", RAW),
-    ("question_key", RAW),
-    ("external_key", RAW),
-)
+ROW_COLUMNS = (("file", "int4"), *LEDGER_COLUMNS[1:])
 REFUSAL_COLUMNS = (("file", "int4"), ("ordinal", "int4"), ("raw", RAW))
 TEXT_COLUMNS = (("file", "int4"), ("ordinal", "int4"), ("text_hash", RAW), ("tokens", "int4"))
 CHUNKS_AHEAD = 1
