@@ -14,7 +14,7 @@ from helix_pipelines.storage.imports import OUTCOMES, FileLine
 FILES_SHOWN = 50
 """Lines of a table: files with something wrong come first, and all of them are in `helix status`."""
 MESSAGE_CHARS = 300
-COLUMNS = ("import", "file", "status", "rows_read", *OUTCOMES, "pending", "reason")
+COLUMNS = ("import", "file", "status", "rows_read", *OUTCOMES, "pending", "reason, notes")
 
 
 def row_counts(files: Sequence[FileLine]) -> dict[str, int]:
@@ -77,8 +77,8 @@ def waiting(report: EmbeddingReport) -> dict[str, dg.MetadataValue | float | int
 
 
 def file_table(files: Sequence[FileLine]) -> str:
-    """The files as a Markdown table: rejected ones first, then those with quarantined rows."""
-    ordered = sorted(files, key=lambda file: (file.code is None, -file.quarantined, file.import_id))
+    """The files as a Markdown table: rejected ones first, then those with quarantined rows, then those with notes."""
+    ordered = sorted(files, key=lambda file: (file.code is None, -file.quarantined, not file.notes, file.import_id))
     shown = [_line(file) for file in ordered[:FILES_SHOWN]]
     more = len(files) - len(shown)
     return markdown_table(COLUMNS, shown) + (f"\n\n... and {more:,} files more: `helix status`" if more > 0 else "")
@@ -91,9 +91,15 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> 
 
 
 def _line(file: FileLine) -> list[object]:
-    reason = f"{file.code}: {file.message}" if file.code else ""
+    said = [(file.code, file.message)] if file.code else [(note["code"], note["message"]) for note in file.notes]
     counts = [getattr(file, name) for name in ("rows_read", *OUTCOMES, "pending")]
-    return [str(file.import_id), file.path, file.status, *counts, reason]
+    return [
+        str(file.import_id),
+        file.path,
+        file.status,
+        *counts,
+        " ".join(f"{code}: {message}" for code, message in said),
+    ]
 
 
 def _cell(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,7 @@ class FileLine:
     pending: int
     code: str | None
     message: str | None
+    notes: Sequence[Mapping[str, str]] = ()
 
 
 def list_imports(
@@ -88,7 +89,7 @@ def file_lines(connection: psycopg.Connection, batch_id: int) -> list[FileLine]:
     with connection.cursor(row_factory=class_row(FileLine)) as cursor:
         return cursor.execute(
             "SELECT id AS import_id, path, state AS status, rows_read, inserted, updated, unchanged, duplicate, quarantined,"
-            " pending, error_code AS code, error_message AS message"
+            " pending, error_code AS code, error_message AS message, notes"
             " FROM helix.import_job WHERE batch_id = %s AND state <> 'unpacked' ORDER BY arrival",
             [batch_id],
         ).fetchall()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from helix_pipelines.defs.reports import FILES_SHOWN, file_metadata, file_table, markdown_table, row_counts
 from helix_pipelines.storage.imports import FileLine
 
@@ -32,6 +34,13 @@ def test_rejected_files_come_first_with_their_reason() -> None:
     table = file_table([line(1), line(2, quarantined=1), line(3, code="COLUMN_MISSING")]).splitlines()
     assert [row.split(" | ")[0] for row in table[2:]] == ["| 3", "| 2", "| 1"]
     assert "COLUMN_MISSING: It has no column for the question." in table[2]
+
+
+def test_what_was_left_out_of_a_file_is_said_beside_it() -> None:
+    note = {"code": "SHEET_HIDDEN", "message": "Sheet 'old' is hidden and was left out."}
+    table = file_table([line(1), replace(line(2, "faq.xlsx"), notes=[note])]).splitlines()
+    assert table[2].endswith("| SHEET_HIDDEN: Sheet 'old' is hidden and was left out. |")
+    assert table[3].endswith("|  |")
 
 
 def test_a_long_table_says_how_many_files_it_leaves_out() -> None:
