@@ -8,11 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from helix_pipelines_tests.databases import Databases, shared_postgres
 from helix_pipelines_tests.fakes.embedding_service import FakeEmbeddingService, running_fake
 from helix_pipelines_tests.stages import DIMENSIONS, Stages
+
+# Properties are not timed: on a busy machine any example may take longer than Hypothesis's 200 ms.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 LONGEST_FIRST = (
     "integration/",

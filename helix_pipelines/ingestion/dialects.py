@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import re
 from dataclasses import dataclass
@@ -16,12 +17,15 @@ SAMPLE_RECORDS = 500
 FITTING_SHARE = 0.6
 """Of the sampled records, this many must have the header's width where its names say nothing."""
 
+TITLE_LINES = 20
+"""Reports have a title, a date and some blank lines above their table; what begins later is no title."""
+
 _SEPARATOR_LINE = re.compile(r"sep=(.)(?:\r\n|\n|\r)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How delimited text is cut. `preamble_lines` is 1 where a line `sep=;`, Excel's convention, precedes the header."""
+    """How delimited text is cut. `preamble_lines` precede the header: `sep=;`, Excel's convention, or a title and blank lines."""
 
     delimiter: str
     preamble_lines: int = 0
@@ -40,11 +44,27 @@ def detect_dialect(sample: str, limits: ParseLimits) -> tuple[Dialect | None, bo
         score = _score(_records(sample, delimiter, limits))
         if best is None or score > best[0]:
             best = score, delimiter
+    titled = _below_title(sample) if best is None or not best[0][0] else None
+    if titled is not None:
+        return titled, True
     if best is None:
         return None, False
     (names_a_pair, fit, width), delimiter = best
     is_table = width > 1 and (names_a_pair or fit >= FITTING_SHARE)
     return (Dialect(delimiter) if is_table else None), names_a_pair and width > 1
+
+
+def _below_title(sample: str) -> Dialect | None:
+    """The dialect of a table whose header names a pair and stands below a title: lines with no more than one filled field."""
+    lines = io.StringIO(sample, newline="").readlines()[: TITLE_LINES + 1]
+    for delimiter in (known for known in DELIMITERS if known in sample):
+        for count, line in enumerate(lines):
+            fields = next(csv.reader([line], delimiter=delimiter), [])
+            if count and has_pairs(fields):
+                return Dialect(delimiter, preamble_lines=count)
+            if sum(bool(field.strip()) for field in fields) > 1:
+                break
+    return None
 
 
 def _records(sample: str, delimiter: str, limits: ParseLimits) -> list[Record]:

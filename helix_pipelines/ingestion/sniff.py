@@ -145,7 +145,7 @@ def _not_a_table(known: TextFormat | None, name: str) -> FileRejectedError:
     kind = known.words if known else "plain text without columns"
     return FileRejectedError(
         "UNSUPPORTED_FORMAT",
-        f"The file looks like {kind}. Hand over a table with a header line (CSV), JSON Lines or a JSON array.",
+        f"The file looks like {kind}. Hand over a table (CSV, a workbook), JSON, YAML, or an FAQ in Markdown or HTML.",
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 _QUESTION = """
 question questions questiontext questionbody faqquestion userquestion q query querytext prompt ask utterance instruction input
-inquiry question1 q1
+inquiry question1 q1 pattern patterns
 frage fragen fragestellung
 pregunta preguntas
 questionposée questionposee interrogation

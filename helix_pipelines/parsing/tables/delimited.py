@@ -9,13 +9,15 @@ from itertools import chain
 from helix_pipelines.ingestion.dialects import Dialect
 from helix_pipelines.parsing.chunking import CHUNK_BYTES, CHUNK_ROWS, chunked
 from helix_pipelines.parsing.containers.compression import open_plain
-from helix_pipelines.parsing.notes import Note
+from helix_pipelines.parsing.notes import Note, NoteCode
 from helix_pipelines.parsing.request import ReadRequest
 from helix_pipelines.parsing.rows import ParsedRow
 from helix_pipelines.parsing.tables.csv_records import CsvRecords, Record, TornLine
 from helix_pipelines.parsing.tables.table_rows import TableRows
 from helix_pipelines.parsing.text import ANY_NEWLINE, line_windows
 from helix_pipelines.resilience.errors import FileRejectedError
+
+TITLE_CHARS = 100
 
 
 class DelimitedReader:
@@ -32,6 +34,7 @@ class DelimitedReader:
         self._sniffed = request.sniffed
         self._limits = request.limits
         header = self._read_header()
+        self._note_title()
         self._table = TableRows(
             header, request.mapping, request.limits, is_clean=not (self._sniffed.has_bad_bytes or self._sniffed.has_nul)
         )
@@ -54,15 +57,27 @@ class DelimitedReader:
             number += len(rows)
 
     def _records(self, width: int | None = None) -> Generator[tuple[Iterator[Record], int], None, None]:
-        sniffed = self._sniffed
-        dialect = sniffed.dialect or Dialect(",")
-        with open_plain(self._request.source, sniffed.compression, self._limits) as binary:
-            encoding, longest = sniffed.encoding or "utf-8", self._limits.record_chars
-            windows = line_windows(binary, encoding, sniffed.errors, ANY_NEWLINE, longest)
+        dialect = self._sniffed.dialect or Dialect(",")
+        with closing(self._lines()) as lines:
+            windows: Iterator[list[str]] = lines
             if dialect.preamble_lines:
                 first = next(windows, [])
                 windows = chain([first[dialect.preamble_lines :]], windows)
             yield from CsvRecords(windows, dialect.delimiter, self._limits, width)
+
+    def _lines(self) -> Generator[list[str], None, None]:
+        sniffed = self._sniffed
+        with open_plain(self._request.source, sniffed.compression, self._limits) as binary:
+            encoding, longest = sniffed.encoding or "utf-8", self._limits.record_chars
+            yield from line_windows(binary, encoding, sniffed.errors, ANY_NEWLINE, longest)
+
+    def _note_title(self) -> None:
+        """Say what stands above the header, but for the line that only names the delimiter."""
+        count = self._sniffed.dialect.preamble_lines if self._sniffed.dialect else 0
+        title = " / ".join(line.strip() for line in next(self._lines(), [])[:count] if line.strip())
+        if title and not title.lower().startswith("sep="):
+            message = f"The {count} lines above the header were left out: {title[:TITLE_CHARS]!r}."
+            self.notes.append(Note(NoteCode.PART_LEFT_OUT, message))
 
     def _read_header(self) -> list[str]:
         with closing(self._records()) as windows:

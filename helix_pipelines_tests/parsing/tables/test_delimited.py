@@ -15,6 +15,7 @@ from helix_pipelines.ingestion.sniff import Sniffed
 from helix_pipelines.parsing import text as text_module
 from helix_pipelines.parsing.codes import HINTS, RowCode
 from helix_pipelines.parsing.limits import ParseLimits
+from helix_pipelines.parsing.notes import NoteCode
 from helix_pipelines.parsing.readers import make_reader
 from helix_pipelines.parsing.request import ReadRequest
 from helix_pipelines.resilience.errors import FileRejectedError
@@ -137,6 +138,26 @@ def test_lines_may_end_in_three_ways_in_one_file() -> None:
 
 def test_the_separator_that_a_spreadsheet_announces_is_used() -> None:
     assert read("sep=^\nquestion^answer\nq,1^a;2\n").pairs == [("q,1", "a;2")]
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["FAQ export 2024\n", "\n\nFAQ export, 1 May\n\n", "FAQ export;;\r\n;;\r\nconfidential;;\r\n", '"Title"\n\n'],
+)
+def test_a_table_below_a_title_is_read_and_the_title_is_noted(title: str) -> None:
+    found = read(f"{title}Question;Answer;Tags\nHow?;So;a,b\nWhy?;Because;c\n")
+    assert found.pairs == [("How?", "So"), ("Why?", "Because")]
+    assert [row.row_number for row in found.rows] == [1, 2]
+    [note] = found.reader.notes
+    assert note.code == NoteCode.PART_LEFT_OUT
+
+
+@pytest.mark.parametrize(
+    "content", ["a,b\nquestion,answer\nq,a\n", "x;y\n1;2\nq;a\n", "x,y,z\n" + "t\n" * 30 + "question,answer\nq,a\n"]
+)
+def test_a_line_of_data_is_no_header_though_it_has_its_names(content: str) -> None:
+    with pytest.raises(FileRejectedError):
+        read(content)
 
 
 def test_separators_other_than_line_ends_stay_in_the_text() -> None:
