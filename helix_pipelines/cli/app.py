@@ -32,6 +32,8 @@ COMMANDS = {
     "breaker": "gates",
     "gate": "gates",
     "db": "database",
+    "backup": "backup",
+    "restore": "backup",
     "embed-server": "embed_server",
     "settings": "settings",
 }
