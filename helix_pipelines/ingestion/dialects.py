@@ -20,6 +20,8 @@ FITTING_SHARE = 0.6
 TITLE_LINES = 20
 """Reports have a title, a date and some blank lines above their table; what begins later is no title."""
 
+_MARKDOWN_RULE = re.compile(r"\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)+\|?\s*")
+"""The line below the header of a table in Markdown."""
 _SEPARATOR_LINE = re.compile(r"sep=(.)(?:\r\n|\n|\r)", re.IGNORECASE)
 
 
@@ -31,8 +33,11 @@ class Dialect:
     preamble_lines: int = 0
 
 
-def detect_dialect(sample: str, limits: ParseLimits) -> tuple[Dialect | None, bool]:
-    """The dialect of a text that starts with `sample`, None where it is no table; and whether its header names a pair."""
+def detect_dialect(sample: str, limits: ParseLimits, *, may_have_title: bool) -> tuple[Dialect | None, bool]:
+    """The dialect of a text that starts with `sample`, None where it is no table; and whether its header names a pair.
+
+    Where it `may_have_title`, the header may stand below one; documents have titles, too, and tables of their own.
+    """
     announced = _SEPARATOR_LINE.match(sample)
     if announced:
         rest = sample[announced.end() :]
@@ -44,7 +49,7 @@ def detect_dialect(sample: str, limits: ParseLimits) -> tuple[Dialect | None, bo
         score = _score(_records(sample, delimiter, limits))
         if best is None or score > best[0]:
             best = score, delimiter
-    titled = _below_title(sample) if best is None or not best[0][0] else None
+    titled = _below_title(sample) if may_have_title and (best is None or not best[0][0]) else None
     if titled is not None:
         return titled, True
     if best is None:
@@ -61,7 +66,8 @@ def _below_title(sample: str) -> Dialect | None:
         for count, line in enumerate(lines):
             fields = next(csv.reader([line], delimiter=delimiter), [])
             if count and has_pairs(fields):
-                return Dialect(delimiter, preamble_lines=count)
+                is_markdown = _MARKDOWN_RULE.fullmatch("".join(lines[count + 1 : count + 2])) is not None
+                return None if is_markdown else Dialect(delimiter, preamble_lines=count)
             if sum(bool(field.strip()) for field in fields) > 1:
                 break
     return None

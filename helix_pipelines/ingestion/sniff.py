@@ -99,10 +99,10 @@ def _structure(
         return "jsonl", None
     if _JSON_START.match(start):
         return "json", None
-    dialect, names_a_pair = detect_dialect(sample, limits)
+    known = text_format(start)
+    dialect, names_a_pair = detect_dialect(sample, limits, may_have_title=known is None)
     if looks_like_json and not names_a_pair and not begins_with_link(start):
         return "json", None  # or what is left of it: its reader says what is wrong
-    known = text_format(start)
     if dialect is not None and not _is_document(known, start, names_a_pair=names_a_pair):
         return ("tsv" if dialect.delimiter == "\t" else "csv"), dialect
     if known is not None and known.name is not None:

@@ -139,3 +139,12 @@ def test_json_lines_with_records_too_long_to_sample_are_still_json_lines() -> No
 )
 def test_a_text_without_columns_is_told_by_its_start(text: str, name: str) -> None:
     assert sniffed(text).format == name
+
+
+@pytest.mark.parametrize("title", ["FAQ\n\n", "# FAQ\n\n", "All questions, 2024\n"])
+def test_a_markdown_table_below_a_title_is_not_taken_for_columns(title: str) -> None:
+    table = "| Question | Answer |\n|---|:-:|\n| How? | So. |\n"
+    try:
+        assert sniffed(title + table).format == "markdown"
+    except FileRejectedError as refusal:
+        assert refusal.code == "UNSUPPORTED_FORMAT"
