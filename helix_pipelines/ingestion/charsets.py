@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import codecs
 import re
+
+from helix_pipelines.parsing.text import codec_name
 
 PRESCAN_BYTES = 8_192
 """Browsers look at 1,024 bytes; some tools write comments and styles before the declaration."""
@@ -36,9 +37,5 @@ def declared_charset(head: bytes) -> str | None:
     if found is None:
         return None
     label = found[1].decode("ascii", "replace").lower()
-    try:
-        name = codecs.lookup(_NAMES.get(label, label)).name
-        b" ".decode(name)  # refuses codecs that do not make text, too
-    except (LookupError, UnicodeError):
-        return None
-    return _WIDER.get(name, name)
+    name = codec_name(_NAMES.get(label, label))
+    return None if name is None else _WIDER.get(name, name)
