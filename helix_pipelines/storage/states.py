@@ -52,6 +52,17 @@ class ImportState(StrEnum):
     UNPACKED = "unpacked"
 
 
+class PhaseState(StrEnum):
+    """How an attempt at a phase went. `stopped` was asked for; `skipped` had to leave the batch to another run."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    DEFERRED = "deferred"
+    STOPPED = "stopped"
+    SKIPPED = "skipped"
+
+
 class Decision(StrEnum):
     """What the ledger says of one record."""
 

@@ -7,6 +7,8 @@ than the row (100k rows: +0.5 s a key); `helix verify` proves the same reference
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import (
     BigInteger,
@@ -35,7 +37,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 from sqlalchemy.schema import SchemaItem
 
-from helix_pipelines.storage.states import BatchState, Decision, EmbeddingState, GenerationStatus, ImportState
+from helix_pipelines.storage.states import (
+    BatchState,
+    Decision,
+    EmbeddingState,
+    GenerationStatus,
+    ImportState,
+    PhaseState,
+)
 
 SCHEMA = "helix"
 metadata = MetaData(
@@ -50,7 +59,7 @@ metadata = MetaData(
 )
 
 
-def _one_of(column: str, values: type[BatchState | Decision | EmbeddingState | GenerationStatus | ImportState]) -> str:
+def _one_of(column: str, values: type[StrEnum]) -> str:
     return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
 
 
@@ -107,7 +116,7 @@ import_batch = Table(
     Column("config", JSONB, nullable=False, server_default="{}"),
     Column("state", Text, CheckConstraint(_one_of("state", BatchState), name="state"), nullable=False,
            server_default="queued"),
-    Column("position", Integer),
+    Column("position", Numeric),
     Column("priority", Integer, nullable=False, server_default="0"),
     Column("lease_token", Uuid),
     _time("lease_expires_at"),
@@ -121,9 +130,14 @@ import_batch = Table(
     _time("finished_at"),
     _time("retry_at"),
     Column("gate_key", LargeBinary),
+    Column("stop_requested", Text, CheckConstraint("stop_requested IN ('pause', 'cancel')", name="stop_requested")),
+    Column("holder", JSONB),
+    Column("progress", BigInteger, nullable=False, server_default="0"),
+    _count("fruitless"),
     UniqueConstraint("position", deferrable=True, initially="DEFERRED"),
     CheckConstraint("(state = 'queued') = (position IS NOT NULL)", name="position"),
     Index("ix_import_batch_state", "state"),
+    Index("ix_import_batch_queue", text("priority DESC"), "position", postgresql_where=text("state = 'queued'")),
     comment="One Dagster partition: files that are imported together.",
 )  # fmt: skip
 
@@ -471,10 +485,13 @@ phase_run = Table(
     Column("run_id", Text, nullable=False),
     _time("started_at", default=True),
     _time("finished_at"),
-    Column("state", Text, CheckConstraint("state IN ('running', 'done', 'failed', 'deferred')", name="state"), nullable=False,
+    Column("state", Text, CheckConstraint(_one_of("state", PhaseState), name="state"), nullable=False,
            server_default="running"),
     Column("error_code", Text),
     Column("error", Text),
+    Column("recoverable", Boolean),
+    Column("place", JSONB),
+    Column("advice", Text),
     Index("ix_phase_run_batch_id", "batch_id"),
     comment="Every attempt at a phase of a batch, with its duration and failure.",
 )  # fmt: skip
