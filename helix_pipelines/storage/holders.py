@@ -1,4 +1,4 @@
-"""Who holds a lease: a process, told from any other that ever had its number, so that its death is seen before the lease lapses."""
+"""Who holds a lease: a process, told from any other that ever had its number, so that its death shows before the lease lapses."""
 
 from __future__ import annotations
 
