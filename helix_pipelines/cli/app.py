@@ -6,7 +6,6 @@ command's module in turn imports what is slow (HTTP, Dagster, rich) inside its f
 
 from __future__ import annotations
 
-import gc
 import sys
 import traceback
 from collections.abc import Sequence
@@ -42,10 +41,6 @@ COMMANDS = {
 Every module has `register(app)`; one module may have several commands.
 """
 
-CALM_COLLECTOR = 50_000
-"""New objects between two looks for garbage. Loading modules makes 700, Python's default, over and over and frees none of them:
-a tenth of a command's start went there."""
-
 INTRODUCTION = """Turn files of questions and answers into a searchable, traceable knowledge base.
 
 Every command has --json for machines. Exit codes: 0 done, 1 failed, 2 wrong use, 3 done with refused input under
@@ -53,9 +48,8 @@ Every command has --json for machines. Exit codes: 0 done, 1 failed, 2 wrong use
 """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(argv: Sequence[str] | None = None) -> int:
     """Run one command line (that of the process by default) and return its exit code."""
-    gc.set_threshold(CALM_COLLECTOR)
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     as_json = "--json" in arguments
     try:
