@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 
 from helix_pipelines import __version__
 from helix_pipelines.resilience.errors import UsageError
+from helix_pipelines.storage.positions import end_of_queue
 from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.queue import lock_queue
 from helix_pipelines.storage.states import BatchState
@@ -74,10 +75,11 @@ def create_batch(
     settings: BatchSettings,
     *,
     state: BatchState | str = BatchState.QUEUED,
+    priority: int = 0,
 ) -> str:
     """Record a batch with its files, in the order given, and return its partition key.
 
-    A `queued` batch goes to the end of the queue; the position is taken under a lock, so that it stays dense.
+    A `queued` batch goes behind all others of its priority; those of a higher one are launched first.
     """
     if not files:
         raise UsageError("BATCH_EMPTY", "A batch needs at least one file.")
@@ -85,12 +87,11 @@ def create_batch(
     position = None
     if state == BatchState.QUEUED:
         lock_queue(connection)
-        row = connection.execute("SELECT coalesce(max(position), 0) + 1 FROM helix.import_batch").fetchone()
-        position = row[0] if row else 1
+        position = end_of_queue(connection)
     batch = connection.execute(
-        "INSERT INTO helix.import_batch (partition_key, name, config, state, position)"
-        " VALUES (%s, %s, %s, %s, %s) RETURNING id",
-        [key, name, Jsonb(settings.to_json()), str(state), position],
+        "INSERT INTO helix.import_batch (partition_key, name, config, state, position, priority)"
+        " VALUES (%s, %s, %s, %s, %s, %s) RETURNING id",
+        [key, name, Jsonb(settings.to_json()), str(state), position, priority],
     ).fetchone()
     assert batch is not None
     for file in files:

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
+from helix_pipelines.storage.positions import end_of_queue
 from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.states import BatchState
 
@@ -43,7 +44,10 @@ class Launch:
 
 
 def lock_queue(connection: psycopg.Connection) -> None:
-    """Keep everybody else from changing the queue until the transaction ends, so that positions stay dense."""
+    """Keep everybody else from changing the queue's order until the transaction ends.
+
+    Always before a batch is locked or changed, never after: two transactions that do it the other way round wait for each other.
+    """
     connection.execute("SELECT pg_advisory_xact_lock(hashtext('helix.queue'))")
 
 
@@ -86,16 +90,16 @@ def launched_without_lease(connection: psycopg.Connection) -> list[str]:
     return [row[0] for row in rows]
 
 
-def requeue(connection: psycopg.Connection, partition_key: str) -> bool:
-    """Put a launched batch back, at the end of the queue; False where it is not launched any more."""
+def requeue(connection: psycopg.Connection, partition_key: str) -> BatchState | None:
+    """Put a launched batch back, at the end of the queue; returns its state, None where it is not launched any more.
+
+    Where a person has asked for it meanwhile, it is paused or cancelled instead.
+    """
     lock_queue(connection)
-    moved = connection.execute(
-        "UPDATE helix.import_batch SET state = 'queued', launched_at = NULL,"
-        " position = (SELECT coalesce(max(position), 0) + 1 FROM helix.import_batch)"
-        " WHERE partition_key = %s AND state = 'launched'",
-        [partition_key],
-    )
-    return moved.rowcount == 1
+    row = connection.execute(
+        load("queue_requeue"), {"key": partition_key, "position": end_of_queue(connection)}
+    ).fetchone()
+    return BatchState(row[0]) if row else None
 
 
 def record_run_end(

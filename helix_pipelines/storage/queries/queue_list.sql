@@ -1,0 +1,28 @@
+-- The head of the queue with its places, and of each other state of work that is not finished the latest batches. The error is told
+-- where somebody has to read it.
+WITH listed AS (
+    (
+        SELECT id, row_number() OVER (ORDER BY priority DESC, position) AS place
+        FROM helix.import_batch
+        WHERE state = 'queued'
+        ORDER BY priority DESC, position
+        LIMIT %(limit)s
+    )
+    UNION ALL
+    SELECT latest.id, NULL
+    FROM unnest(%(states)s::text[]) AS s (state)
+    CROSS JOIN LATERAL (
+        SELECT id FROM helix.import_batch o WHERE o.state = s.state ORDER BY id DESC LIMIT %(limit)s
+    ) latest
+    WHERE s.state <> 'queued'
+)
+SELECT b.partition_key AS batch, b.name, b.state, l.place AS position, b.priority, f.files,
+       extract(epoch FROM clock_timestamp() - b.created_at)::float8 AS age,
+       CASE WHEN b.retry_at > clock_timestamp() THEN b.retry_at END AS not_before,
+       b.stop_requested, b.run_id, b.error
+FROM listed l
+JOIN helix.import_batch b USING (id)
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE j.state <> 'unpacked') AS files FROM helix.import_job j WHERE j.batch_id = b.id
+) f
+ORDER BY array_position(%(states)s::text[], b.state), l.place, b.id DESC
