@@ -133,7 +133,8 @@ def _embed(
     from helix_pipelines.resilience.interactive import call_now
 
     query = query_text(text, generation.recipe)
-    connection.execute(f"SET lock_timeout = {LOCK_MILLISECONDS}")
+    # Three writes to the gate need not wait for the disk: a crash of the server may forget them, as those of `gate_connection`.
+    connection.execute(f"SET lock_timeout = {LOCK_MILLISECONDS}; SET synchronous_commit = off")
     gate = Gate(lambda: connection, endpoint.gate_key, SERVICE, endpoint.limits(settings))
     with _embedding_api(endpoint, generation.dimensions, settings.search_timeout) as api:
         reply = call_now(

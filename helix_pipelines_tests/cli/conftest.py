@@ -50,11 +50,16 @@ def slow_modules_of(*arguments: str) -> set[str]:
         f"print(*(name for name in {SLOW!r} if name in sys.modules), file=sys.stderr)\n"
         "sys.exit(code)"
     )
+    return set(stderr_of(script, *arguments).split())
+
+
+def stderr_of(script: str, *arguments: str) -> str:
+    """What a script says on stderr, in a process of its own that ends well."""
     command = [sys.executable, "-c", script, *arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
-    return set(done.stderr.split())
+    return done.stderr
 
 
 @pytest.fixture

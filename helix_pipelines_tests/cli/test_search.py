@@ -8,7 +8,7 @@ import pytest
 
 from helix_pipelines.cli.search import result_text
 from helix_pipelines.serving.search import Hit, SearchResult, Source
-from helix_pipelines_tests.cli.conftest import RunHelix, slow_modules_of
+from helix_pipelines_tests.cli.conftest import RunHelix, slow_modules_of, stderr_of
 from helix_pipelines_tests.fakes.embedding_service import FakeEmbeddingService, running_fake
 from helix_pipelines_tests.stages import MODEL, Stages
 
@@ -59,6 +59,20 @@ def test_a_search_by_meaning_loads_nothing_slow(fake: FakeEmbeddingService) -> N
     asked = fake.counters().requests
     assert slow_modules_of("search", "E-4012", "--json") == set()
     assert fake.counters().requests == asked + 1
+
+
+@pytest.mark.usefixtures("helix_with_pairs")
+def test_a_search_starts_and_ends_without_looking_for_garbage() -> None:
+    script = (
+        "import atexit, gc, sys\n"
+        "looks = []\n"
+        "atexit.register(lambda: print(len(looks), gc.get_freeze_count() > 10_000, file=sys.stderr))\n"
+        "from helix_pipelines.cli import main\n"
+        "gc.collect()\n"
+        "gc.callbacks.append(lambda phase, info: looks.append(phase))\n"
+        "sys.exit(main())"
+    )
+    assert stderr_of(script, "search", "E-4012", "--json") == "0 True\n"
 
 
 def test_without_an_embedding_service_text_is_searched(
