@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import dagster as dg
 import pytest
 from dagster_postgres import DagsterPostgresStorage
 
 from helix_pipelines.instance.dagster_home import dagster_url
 from helix_pipelines_tests.databases import Databases
-from helix_pipelines_tests.deployment import deployment
+from helix_pipelines_tests.deployment import Deployment, deployment
 
 __all__ = ["deployment"]
 
@@ -23,6 +24,13 @@ def migrated_url(databases: Databases, request: pytest.FixtureRequest) -> Iterat
     url = databases.prepared("template_dagster", _add_dagster) if opens_dagster else databases.migrated()
     yield url
     databases.drop(url)
+
+
+@pytest.fixture
+def instance(deployment: Deployment) -> Iterator[dg.DagsterInstance]:
+    """Dagster on the deployment's database."""
+    with dg.DagsterInstance.get() as instance:
+        yield instance
 
 
 def _add_dagster(url: str) -> None:
