@@ -122,6 +122,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds before a failed step is tried again; doubled for each further try."""
     phase_timeout: Seconds = 3600.0
     """Seconds without an end after which a phase gives up, or `helix import` stops waiting for a deferred batch."""
+    auto_recovery: bool = True
+    """Whether what a crash leaves behind is put right by itself; else it is only reported, for `helix recover`."""
     inbox_stable_seconds: Annotated[float, Meta(ge=0)] = 5.0
     """Seconds for which a file in the inbox must keep its size and time before it is taken."""
     inbox_batch_files: Positive = 500

@@ -78,14 +78,16 @@ def field_docstrings(struct: type) -> Mapping[str, str]:
 def _default(field: Any) -> str:
     if field.name == "home":
         return "`var/` in a checkout, else `~/.helix`"
-    return (
-        "not set"
-        if field.default is None
-        else f"{field.default:,}"
-        if isinstance(field.default, int)
-        else f"{field.default}"
-    )
+    if field.default is None:
+        return "not set"
+    is_count = isinstance(field.default, int) and not isinstance(field.default, bool)
+    return f"{field.default:,}" if is_count else _word(field.default)
 
 
 def _shown(value: Any) -> str | None:
-    return None if value is None else str(value)
+    return None if value is None else _word(value)
+
+
+def _word(value: Any) -> str:
+    """A value as it is written in the environment."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
