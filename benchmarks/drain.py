@@ -40,8 +40,8 @@ from helix_pipelines.resilience.drain import Outcome, drain
 from helix_pipelines.resilience.gate import Gate, gate_connection
 from helix_pipelines.resilience.gate_limits import GateLimits, gate_key
 from helix_pipelines.resilience.gated_calls import GatedCalls
+from helix_pipelines.storage.batch_runs import phase
 from helix_pipelines.storage.batches import BatchSettings
-from helix_pipelines.storage.leases import phase
 from helix_pipelines.storage.schema import ensure_schema
 from helix_pipelines_tests.fakes.embedding_service import FakeEmbeddingService, running_fake_process
 from helix_pipelines_tests.stages import MODEL, Stages

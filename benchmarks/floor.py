@@ -32,11 +32,12 @@ from helix_pipelines.parsing.readers import make_reader
 from helix_pipelines.parsing.request import ReadRequest
 from helix_pipelines.parsing.staging import CONTENT_COLUMNS, LEDGER_COLUMNS, staged_rows
 from helix_pipelines.serving.terms import TERMS_VERSION
+from helix_pipelines.storage.batch_runs import phase
 from helix_pipelines.storage.batches import BatchSettings, FileRequest, create_batch
 from helix_pipelines.storage.checkpoints import Checkpoint, write_checkpoint
 from helix_pipelines.storage.copying import RAW, copy_rows
 from helix_pipelines.storage.engine import Database
-from helix_pipelines.storage.leases import BatchWork, phase
+from helix_pipelines.storage.leases import BatchWork
 from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.schema import ensure_schema
 

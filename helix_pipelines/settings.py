@@ -122,6 +122,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds before a failed step is tried again; doubled for each further try."""
     phase_timeout: Seconds = 3600.0
     """Seconds without an end after which a phase gives up, or `helix import` stops waiting for a deferred batch."""
+    run_timeout: Seconds = 86400.0
+    """Seconds after which a run gives way to others: its batch goes to the end of the queue, and on from where it is."""
     auto_recovery: bool = True
     """Whether what a crash leaves behind is put right by itself; else it is only reported, for `helix recover`."""
     inbox_stable_seconds: Annotated[float, Meta(ge=0)] = 5.0

@@ -27,10 +27,10 @@ from helix_pipelines.resilience.gate_limits import GateLimits, gate_key
 from helix_pipelines.resilience.gated_calls import GatedCalls
 from helix_pipelines.serving.publishing import publish_batch
 from helix_pipelines.serving.verify import verify
+from helix_pipelines.storage.batch_runs import phase
 from helix_pipelines.storage.batches import BatchSettings, FileRequest, create_batch
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.gates import reset_breaker
-from helix_pipelines.storage.leases import phase
 from helix_pipelines.storage.states import BatchState
 
 MODEL = "fake"

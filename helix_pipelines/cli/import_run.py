@@ -1,4 +1,4 @@
-"""Seeing an import through: start its Dagster run, follow it, start another where work was left for later."""
+"""Seeing an import through: start its Dagster run, follow it, start another where work was left or a run was lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import psycopg
 
 from helix_pipelines.cli.output import note
 from helix_pipelines.storage import reports
+from helix_pipelines.storage.batches import mark_launched
 from helix_pipelines.storage.queue import record_run_end
+from helix_pipelines.storage.recovery import WORKER_LOST, FailedRun, RetryRules, settle_failed_run
 from helix_pipelines.storage.states import BatchState
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ POLL_SHARE = 20
 STOP_SECONDS = 30.0
 """A run that was asked to stop ends its chunk and gives back its claims; then it is killed."""
 DEFERRAL_POLL_SECONDS = 5.0
+WAITING = (BatchState.QUEUED, BatchState.DEFERRED)
+"""States from which a batch goes on by itself once it is due."""
 
 Pulse = dict[str, Any]
 StartRun = Callable[[], "RunHandle"]
@@ -36,16 +40,21 @@ class Display(Protocol):
 
 
 def see_through(
-    connection: psycopg.Connection, batch: str, start: StartRun, display: Display | None, patience: float
+    connection: psycopg.Connection,
+    batch: str,
+    start: StartRun,
+    display: Display | None,
+    patience: float,
+    rules: RetryRules,
 ) -> None:
-    """Run the batch until it is done, has failed, was paused, or stayed deferred for `patience` seconds in all.
+    """Run the batch until it is done, has failed, was paused, or had to wait for `patience` seconds in all.
 
-    A batch that another live run works on is followed instead; should that run die, this takes over. Raises
-    KeyboardInterrupt once the run has been stopped.
+    A run that failed or was lost is followed by another one as `rules` say. A batch that another live run works on is followed
+    instead; should that run die, this takes over. Raises KeyboardInterrupt once the run has been stopped.
     """
     ran = False
     own_run: str | None = None
-    deferred_since: float | None = None
+    waits_since: float | None = None
     while True:
         pulse = reports.pulse(connection, batch)
         state = pulse["state"]
@@ -53,31 +62,35 @@ def see_through(
             note(f"Run {pulse['run_id']} is working on batch {batch}; following it.")
             ran = _follow(connection, batch, pulse["run_id"], display)
             continue
-        if state in {"done", "cancelled"} or (ran and state != "deferred"):
+        if state in {"done", "cancelled"} or (ran and state not in WAITING):
             return
-        if ran and state == "deferred":
-            deferred_since = deferred_since or monotonic()
-            if not _wait_until_due(connection, batch, deferred_since + patience):
+        if ran:
+            waits_since = waits_since or monotonic()
+            if not _wait_until_due(connection, batch, waits_since + patience):
                 return
-        own_run = _run(connection, batch, start, display)
+        with connection.transaction():
+            mark_launched(connection, batch)
+        own_run = _run(connection, batch, start, display, rules)
         ran = True
 
 
 def _wait_until_due(connection: psycopg.Connection, batch: str, gives_up: float) -> bool:
-    """Sleep until a deferred batch may go on, which an operator may bring forward; False where that is after `gives_up`."""
+    """Sleep until a waiting batch may go on, which an operator may bring forward; False where that is after `gives_up`."""
     told = False
     while (due_in := reports.due_in(connection, batch)) > 0:
         if monotonic() + due_in > gives_up:
             return False
         if not told:
-            note(f"Batch {batch} is deferred; the next try is in {due_in:.0f} s, Ctrl-C leaves it for later.")
+            note(f"Batch {batch} has to wait; the next try is in {due_in:.0f} s, Ctrl-C leaves it for later.")
             told = True
         sleep(min(due_in, DEFERRAL_POLL_SECONDS))
     return monotonic() < gives_up
 
 
-def _run(connection: psycopg.Connection, batch: str, start: StartRun, display: Display | None) -> str:
-    """Start a run, wait for its end and return its id. Books the end where its process was killed before it could."""
+def _run(
+    connection: psycopg.Connection, batch: str, start: StartRun, display: Display | None, rules: RetryRules
+) -> str:
+    """Start a run, wait for its end and return its id. Settles the batch where its process was killed before it could."""
     launched = reports.pulse(connection, batch)["at"]
     run = start()
     try:
@@ -90,10 +103,8 @@ def _run(connection: psycopg.Connection, batch: str, start: StartRun, display: D
     if code != 0:
         message = f"The run's process ended with exit code {code}; its log is {run.log}."
         note(message)
-        error = {"code": "RUN_WORKER_LOST", "message": message}
-        record_run_end(
-            connection, batch, run.run_id, BatchState.ERROR, run_created=launched, error=error, worker_is_gone=True
-        )
+        error = {"code": WORKER_LOST, "message": message, "recoverable": True}
+        settle_failed_run(connection, FailedRun(batch, run.run_id, launched, error, worker_is_gone=True), rules)
     return run.run_id
 
 

@@ -15,19 +15,27 @@ import psycopg
 import typer
 
 from helix_pipelines.cli.connection import connect, database_url
-from helix_pipelines.cli.import_files import parse_mapping, plan_files
+from helix_pipelines.cli.import_options import (
+    CollectionOption,
+    EncodingOption,
+    MappingOption,
+    ModeOption,
+    PathsArgument,
+    SheetsOption,
+    SourceOption,
+    requested_files,
+)
 from helix_pipelines.cli.import_run import Display, see_through
 from helix_pipelines.cli.output import ExitCode, JsonOption, note, write_json
 from helix_pipelines.cli.resuming import find_unfinished
 from helix_pipelines.cli.summary import batch_text
-from helix_pipelines.ingestion.batching import DEFAULT_COLLECTION
 from helix_pipelines.ingestion.fingerprint import fingerprint
-from helix_pipelines.parsing.text import codec_name
 from helix_pipelines.resilience.errors import UsageError
 from helix_pipelines.settings import Settings, load_settings
 from helix_pipelines.storage import reports
-from helix_pipelines.storage.batches import BatchSettings, FileRequest, Mode, create_batch, mark_launched
-from helix_pipelines.storage.queue import requeue
+from helix_pipelines.storage.batches import BatchSettings, FileRequest, create_batch, mark_launched
+from helix_pipelines.storage.queue_verbs import queue_again
+from helix_pipelines.storage.recovery import RetryRules
 from helix_pipelines.storage.states import BatchState
 
 Recorded = Callable[[psycopg.Connection, str], None]
@@ -40,26 +48,13 @@ def register(app: typer.Typer) -> None:
 
 
 def import_files(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, or folders to walk.")],
-    collection: Annotated[
-        str | None,
-        typer.Option("--collection", "-c", help=f"The knowledge base that the pairs go to [{DEFAULT_COLLECTION}]."),
-    ] = None,
-    source: Annotated[
-        str | None, typer.Option(help="The source that the file continues; by default its name or path in the folder.")
-    ] = None,
-    mode: Annotated[
-        str | None,
-        typer.Option(metavar="append|sync", help="sync takes out the rows that the source no longer has [append]."),
-    ] = None,
-    mapping: Annotated[
-        list[str] | None, typer.Option("--map", metavar="ROLE=COLUMN,...", help="Which column is which.")
-    ] = None,
-    sheets: Annotated[
-        list[str] | None,
-        typer.Option("--sheet", metavar="NAME", help="A sheet of a workbook to read; by default all that are visible."),
-    ] = None,
-    encoding: Annotated[str | None, typer.Option(help="The files' encoding, where detection errs.")] = None,
+    paths: PathsArgument,
+    collection: CollectionOption = None,
+    source: SourceOption = None,
+    mode: ModeOption = None,
+    mapping: MappingOption = None,
+    sheets: SheetsOption = None,
+    encoding: EncodingOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 3 if a file or row was refused.")] = False,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Queue the files for the daemon of `helix up` and return at once.")
@@ -89,9 +84,15 @@ def import_files(
     """
     if dry_run and no_wait:
         raise UsageError("OPTIONS_CONFLICT", "--dry-run queues nothing: leave out --no-wait.")
-    given = {"collection": _not_blank("--collection", collection), "source": _not_blank("--source", source)}
-    read = {"mapping": parse_mapping(mapping or []), "sheets": tuple(sheets or ()), "encoding": _encoding(encoding)}
-    requests = plan_files(paths, {**given, **read, "mode": _mode(mode)})
+    requests = requested_files(
+        paths,
+        collection=collection,
+        source=source,
+        mode=mode,
+        mapping=mapping,
+        sheets=sheets,
+        encoding=encoding,
+    )
     settings = load_settings()
     if dry_run:
         return _rehearsed(settings, requests, strict=strict, as_json=as_json)
@@ -129,7 +130,7 @@ def exit_code(report: dict[str, Any], *, strict: bool, waited: bool = True) -> E
 def _queued(settings: Settings, requests: Sequence[FileRequest]) -> dict[str, Any]:
     """Leave the files to the daemon; what there is to report of them."""
     with database_url(settings) as url, connect(url) as connection:
-        batch = _batch_for(connection, requests, state=BatchState.QUEUED)
+        batch = batch_for(connection, requests, state=BatchState.QUEUED)
         report = {**reports.import_report(connection, batch), "status": BatchState.DEFERRED}
         report.pop("error", None)  # it has not ended yet
         return report
@@ -147,31 +148,38 @@ def imported(
         database_url(settings, runs.use_database) as url,
         connect(url) as connection,
     ):
-        batch = _batch_for(connection, requests, state=BatchState.LAUNCHED, recorded=recorded)
+        batch = batch_for(connection, requests, state=BatchState.LAUNCHED, recorded=recorded)
         with embedder(settings), _terminated_like_interrupted(), _display() as display:
-            see_through(connection, batch, lambda: runs.start(batch), display, settings.phase_timeout)
+            rules = RetryRules.from_settings(settings)
+            see_through(connection, batch, lambda: runs.start(batch), display, settings.phase_timeout, rules)
         return reports.import_report(connection, batch)
 
 
-def _batch_for(
+def batch_for(
     connection: psycopg.Connection,
     requests: Sequence[FileRequest],
     *,
     state: BatchState,
+    priority: int | None = None,
     recorded: Recorded = lambda _connection, _batch: None,
 ) -> str:
-    """The unfinished batch of the same files, or a new one, launched or queued as `state` says."""
+    """The unfinished batch of the same files, or a new one, launched or queued as `state` says.
+
+    One that is there keeps its priority unless another is given. Raises UsageError (QUEUE_STATE) for one that is being cancelled.
+    """
     batch = find_unfinished(connection, requests, _digest)
     with connection.transaction():
         if batch is None:
-            batch = create_batch(connection, _batch_name(requests), requests, BatchSettings(), state=state)
+            batch = create_batch(
+                connection, _batch_name(requests), requests, BatchSettings(), state=state, priority=priority or 0
+            )
             recorded(connection, batch)
             return batch
         note(f"Resuming batch {batch}, which these files began.")
-        if reports.pulse(connection, batch)["state"] not in {BatchState.LAUNCHED, BatchState.RUNNING}:
-            mark_launched(connection, batch)
         if state == BatchState.QUEUED:
-            requeue(connection, batch)
+            queue_again(connection, batch, priority)
+        else:
+            mark_launched(connection, batch)
         return batch
 
 
@@ -214,27 +222,3 @@ def _terminated_like_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _not_blank(option: str, value: str | None) -> str | None:
-    if value is not None and not value.strip():
-        raise UsageError("OPTION_BLANK", f"{option} needs a name.")
-    return value and value.strip()
-
-
-def _mode(value: str | None) -> Mode | None:
-    match value:
-        case None | "append" | "sync":
-            return value
-        case _:
-            raise UsageError("MODE_UNKNOWN", f"--mode is append or sync, not {value!r}.")
-
-
-def _encoding(value: str | None) -> str | None:
-    """Refuse an encoding that Python does not know, and codecs that do not make text (base64, zip)."""
-    if value is None:
-        return None
-    name = codec_name(value)
-    if name is None:
-        raise UsageError("ENCODING_UNKNOWN", f"--encoding {value!r} is not known; write utf-8, cp1252, shift_jis...")
-    return name

@@ -13,7 +13,6 @@ from pydantic import Field
 from helix_pipelines.storage.batches import BatchSettings
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.leases import BatchWork
-from helix_pipelines.storage.transactions import run_chunk
 
 
 class BatchConfig(dg.Config):
@@ -45,17 +44,16 @@ class BatchConfig(dg.Config):
         return replace(settings, **self.chosen())
 
 
-def choose(database: Database, batch: BatchWork, config: BatchConfig) -> BatchWork:
+def choose(database: Database, batch: BatchWork, config: BatchConfig) -> None:
     """Store what was chosen with the batch, so that every later phase and every re-execution works by the same choices."""
     settings = config.over(batch.settings)
     if settings == batch.settings:
-        return batch
+        return
 
     def store(connection: psycopg.Connection) -> None:
         connection.execute(
             "UPDATE helix.import_batch SET config = %s WHERE id = %s", [Jsonb(settings.to_json()), batch.id]
         )
-        batch.lease.fence(connection)
 
-    run_chunk(database, store)
-    return replace(batch, settings=settings)
+    batch.commit(database, store)
+    batch.settings = settings

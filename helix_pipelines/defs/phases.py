@@ -1,4 +1,4 @@
-"""What every asset does around its stage: hold the batch, and turn an error's verdict into what Dagster does next."""
+"""What every asset does around its stage: hold the batch, and turn how the stage ended into what Dagster does next."""
 
 from __future__ import annotations
 
@@ -9,52 +9,63 @@ import dagster as dg
 
 from helix_pipelines.defs.resources import DatabaseResource
 from helix_pipelines.resilience.errors import (
+    BatchStoppedError,
+    FencedError,
     HelixError,
-    LimitedError,
-    PhaseError,
-    TransientError,
     UnavailableError,
     UsageError,
 )
 from helix_pipelines.settings import Settings, load_settings
-from helix_pipelines.storage import leases
+from helix_pipelines.storage.batch_runs import BatchBusyError, BatchRun
 from helix_pipelines.storage.deferral import defer
 from helix_pipelines.storage.engine import Database
+from helix_pipelines.storage.failures import Failure, diagnose
 from helix_pipelines.storage.gates import reopen_shut
-from helix_pipelines.storage.leases import BatchBusyError, BatchWork
-from helix_pipelines.storage.transactions import is_retryable, run_chunk
+from helix_pipelines.storage.leases import BatchWork, Place, StopReason
+from helix_pipelines.storage.transactions import run_chunk
 
 OUTCOME_TAG = "helix/outcome"
-"""Of a run that succeeded without finishing its batch: `deferred` or `paused`."""
+"""Of a run that succeeded without finishing its batch: `deferred`, `paused`, `cancelled`, `interrupted` or `skipped`."""
+OUTCOMES = {
+    StopReason.PAUSE: "paused",
+    StopReason.CANCEL: "cancelled",
+    StopReason.SHUTDOWN: "interrupted",
+    StopReason.RUN_TIMEOUT: "interrupted",
+}
+SKIPPED = "skipped"
 RETRY_TAG = "dagster/retry_number"
 """Of re-executions that Dagster started by itself."""
-BUSY_RETRIES = 3
-BUSY_WAIT = leases.LEASE_SECONDS + 1
-"""Seconds after which a batch is free whose run has died."""
 
 
 @contextmanager
 def working_on_batch(
-    context: dg.AssetExecutionContext, database: DatabaseResource, phase: str
+    context: dg.AssetExecutionContext, database: DatabaseResource, run: BatchRun, phase: str
 ) -> Iterator[tuple[Database, BatchWork]]:
     """Hold the run's batch for one phase. The block gets the pool to work on and the batch.
 
-    Raises what `translated` makes of errors.
+    A block that may not go on, as the batch is another run's or somebody asked the run to stop, is left without an error: the
+    asset yields nothing, what comes after it is skipped, and the run ends as a success whose tag says what it came to. Raises
+    what `translated` makes of errors.
     """
-    with translated(load_settings(), context.retry_number), database.pool() as pool:
-        if not context.has_partition_key:
-            raise UsageError("PARTITION_MISSING", "Choose the partition, that is the import batch, to materialize.")
-        with leases.phase(pool, context.partition_key, context.run.run_id, phase) as batch:
-            yield pool, batch
+    try:
+        with translated(load_settings(), phase, context.retry_number, run), database.pool() as pool:
+            if not context.has_partition_key:
+                raise UsageError("PARTITION_MISSING", "Choose the partition, that is the import batch, to materialize.")
+            with run.phase(pool, context.partition_key, phase) as batch:
+                yield pool, batch
+    except (BatchBusyError, FencedError) as error:
+        _leave(context, SKIPPED, error)
+    except BatchStoppedError as error:
+        _leave(context, OUTCOMES[StopReason(error.reason)], error)
 
 
 @contextmanager
-def translated(settings: Settings, retries: int) -> Iterator[None]:
+def translated(settings: Settings, phase: str, retries: int, run: BatchRun) -> Iterator[None]:
     """Turn errors of the block into Dagster's words, after so many `retries` of the step.
 
     dg.RetryRequested where trying again can help: `HELIX_MAX_RETRIES` times, first after about `HELIX_RETRY_BACKOFF_BASE`
-    seconds, then twice as long each time; and after a lease, where a run that may be dead holds the batch. Otherwise
-    dg.Failure, with code and message.
+    seconds, then twice as long each time. Otherwise dg.Failure with all that is known. A run that lost its batch, never got it,
+    or was asked to stop has not failed: those errors pass.
 
     Assets have no `retry_policy`: with one, Dagster retries a step also when a person terminates its run.
     """
@@ -66,15 +77,14 @@ def translated(settings: Settings, retries: int) -> Iterator[None]:
     )
     try:
         yield
-    except BatchBusyError as error:
-        if retries < BUSY_RETRIES:
-            raise dg.RetryRequested(max_retries=BUSY_RETRIES, seconds_to_wait=BUSY_WAIT) from error
-        raise _failure(error) from error
+    except (BatchBusyError, FencedError, BatchStoppedError):
+        raise
     except Exception as error:
-        if is_recoverable(error) and retries < policy.max_retries:
+        failure = diagnose(error)
+        if failure.recoverable and retries < policy.max_retries:
             wait = policy.calculate_delay(retries + 1)
             raise dg.RetryRequested(max_retries=policy.max_retries, seconds_to_wait=wait) from error
-        raise _failure(error) from error
+        raise _failed(failure, phase, run.place, error) from error
 
 
 def heed_person(context: dg.AssetExecutionContext, database: Database, gate: bytes) -> None:
@@ -93,22 +103,39 @@ def postpone(
 ) -> None:
     """Put the batch aside and tag its run with what became of it, as the run itself ends as a success."""
     state = run_chunk(database, lambda connection: defer(connection, batch, error, gate))
+    batch.lease.end()
     context.log.warning(f"Batch {batch.partition_key} is {state}. {error}")
-    context.instance.add_run_tags(context.run.run_id, {OUTCOME_TAG: str(state)})
+    _tag(context, str(state))
 
 
-def is_recoverable(error: BaseException) -> bool:
-    """Whether running the step again can help, without anybody having done something."""
-    if isinstance(error, PhaseError):
-        return error.recoverable
-    return isinstance(error, TransientError | LimitedError) or is_retryable(error)
+def _leave(context: dg.AssetExecutionContext, outcome: str, error: HelixError) -> None:
+    """Say in the UI why the asset was not materialized, and what became of the run."""
+    context.log.warning(f"This run ends here, as {outcome}. {error}")
+    context.log_event(
+        dg.AssetObservation(
+            context.asset_key,
+            partition=context.partition_key,
+            metadata={"state": outcome, "code": error.code, "message": error.message},
+        )
+    )
+    _tag(context, outcome)
 
 
-def _failure(error: Exception) -> dg.Failure:
-    code = error.code if isinstance(error, HelixError) else type(error).__name__
-    message = error.message if isinstance(error, HelixError) else str(error)
+def _tag(context: dg.AssetExecutionContext, outcome: str) -> None:
+    context.instance.add_run_tags(context.run.run_id, {OUTCOME_TAG: outcome})
+
+
+def _failed(failure: Failure, phase: str, place: Place | None, error: Exception) -> dg.Failure:
+    told = f"{failure.code}: {failure.message}"
     return dg.Failure(
-        description=f"{code}: {message}",
-        metadata={"code": code, "message": message, "recoverable": is_recoverable(error)},
+        description=told if isinstance(error, HelixError) else f"{told} {failure.advice}",
+        metadata={
+            "phase": phase,
+            "code": failure.code,
+            "message": failure.message,
+            "advice": failure.advice,
+            "recoverable": failure.recoverable,
+            **({"place": place.to_json()} if place else {}),
+        },
         allow_retries=False,
     )

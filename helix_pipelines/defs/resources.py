@@ -6,10 +6,13 @@ it joins the server that `helix up` or `helix import` runs, or starts it where t
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
 import dagster as dg
 
@@ -23,7 +26,9 @@ from helix_pipelines.parsing.limits import ParseLimits
 from helix_pipelines.resilience.gate import Gate, gate_connection
 from helix_pipelines.resilience.gated_calls import GatedCalls
 from helix_pipelines.settings import load_settings
+from helix_pipelines.storage.batch_runs import BatchRun
 from helix_pipelines.storage.engine import Database
+from helix_pipelines.storage.leases import StopReason
 
 
 class DatabaseResource:
@@ -83,6 +88,44 @@ class EmbeddingResource:
             )
 
 
+def hold_batch(context: dg.InitResourceContext) -> Iterator[BatchRun]:
+    """The run's hold on its batch, for as long as the run lives: Dagster opens a resource once for all steps of a process.
+
+    SIGTERM, by which `helix down` and service managers end processes, lets the run end after the transaction that it is in.
+    """
+    run = context.run
+    assert run is not None, "a batch is held by a run"
+    settings = load_settings()
+    with (
+        services.database(settings) as url,
+        closing(Database(url, pool_size=1, max_overflow=0)) as database,
+        closing(
+            BatchRun(database, run.run_id, phase_timeout=settings.phase_timeout, run_timeout=settings.run_timeout)
+        ) as batch_run,
+        _ending_at_a_chunk(batch_run),
+    ):
+        yield batch_run
+
+
+@contextmanager
+def _ending_at_a_chunk(run: BatchRun) -> Iterator[None]:
+    """React to the first SIGTERM by asking the run to stop; the second one does what it did before."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    before = signal.getsignal(signal.SIGTERM)
+
+    def ask(_signal: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, before)
+        run.ask(StopReason.SHUTDOWN)
+
+    signal.signal(signal.SIGTERM, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 class InboxResource:
     """The folder at `HELIX_INBOX`, and how its files are sealed into batches."""
 
@@ -108,4 +151,7 @@ def resources() -> dict[str, dg.ResourceDefinition]:
         "embedding": EmbeddingResource(),
         "inbox": InboxResource(),
     }
-    return {name: dg.ResourceDefinition.hardcoded_resource(value, value.__doc__) for name, value in values.items()}
+    return {
+        **{name: dg.ResourceDefinition.hardcoded_resource(value, value.__doc__) for name, value in values.items()},
+        "batch_run": dg.ResourceDefinition(hold_batch, description=hold_batch.__doc__),
+    }

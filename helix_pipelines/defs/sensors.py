@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import dagster as dg
 import psycopg
@@ -12,10 +12,11 @@ from helix_pipelines.defs.jobs import import_batch_job
 from helix_pipelines.defs.partitions import import_batches
 from helix_pipelines.defs.resources import DatabaseResource, InboxResource
 from helix_pipelines.ingestion.inbox import list_inbox, take_stable_files
-from helix_pipelines.instance.run_failures import run_failure
+from helix_pipelines.instance.run_failures import failed_run
 from helix_pipelines.settings import load_settings
 from helix_pipelines.storage.deferral import continue_due
 from helix_pipelines.storage.queue import Launch, launch_next, launched_without_lease, record_run_end, requeue
+from helix_pipelines.storage.recovery import RetryRules, settle_failed_run
 from helix_pipelines.storage.states import BatchState
 
 INTERVAL = 3
@@ -115,13 +116,20 @@ def _requeue_lost(instance: dg.DagsterInstance, connection: psycopg.Connection) 
     monitored_jobs=[import_batch_job],
     minimum_interval_seconds=INTERVAL,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Marks the batch of a failed run as failed, with the reason, unless Dagster runs it again by itself.",
+    description="Queues the batch of a failed run again where time or another try may help; else it is failed, with its story.",
 )
 def failed_run_sensor(context: dg.RunFailureSensorContext, database: dg.ResourceParam[DatabaseResource]) -> None:
     """A run that Dagster will retry speaks through its retry."""
-    if context.dagster_run.tags.get(WILL_RETRY_TAG) != "true":
-        error = run_failure(context.instance, context.dagster_run.run_id)
-        _record_end(context, database, BatchState.ERROR, error)
+    run = context.dagster_run
+    record = context.instance.get_run_record_by_id(run.run_id)
+    key = run.tags.get(PARTITION_TAG)
+    if run.tags.get(WILL_RETRY_TAG) == "true" or key is None or record is None:
+        return
+    failed = failed_run(context.instance, run, key, record.create_timestamp)
+    with database.pool() as pool, pool.transaction() as connection:
+        state = settle_failed_run(connection, failed, RetryRules.from_settings(load_settings()))
+    if state:
+        context.log.info(f"{key} is {state}. {failed.error['code']}: {failed.error['message']}")
 
 
 @dg.run_status_sensor(
@@ -148,19 +156,14 @@ def partial_run_sensor(context: dg.RunStatusSensorContext, database: dg.Resource
     _record_end(context, database, BatchState.PAUSED)
 
 
-def _record_end(
-    context: dg.RunStatusSensorContext,
-    database: DatabaseResource,
-    state: BatchState,
-    error: Mapping[str, str] | None = None,
-) -> None:
+def _record_end(context: dg.RunStatusSensorContext, database: DatabaseResource, state: BatchState) -> None:
     run = context.dagster_run
     record = context.instance.get_run_record_by_id(run.run_id)
     key = run.tags.get(PARTITION_TAG)
     if key is None or record is None:
         return
     with database.pool() as pool, pool.transaction() as connection:
-        moved = record_run_end(connection, key, run.run_id, state, run_created=record.create_timestamp, error=error)
+        moved = record_run_end(connection, key, run.run_id, state, run_created=record.create_timestamp)
     if moved:
         context.log.info(f"{key} is {state}.")
 

@@ -31,7 +31,6 @@ from helix_pipelines.storage.quarantine import list_quarantine
 from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.states import ImportState
 from helix_pipelines.storage.statistics import refresh_statistics
-from helix_pipelines.storage.transactions import run_chunk
 
 WINDOWS_AHEAD = 1
 """Windows of claimed texts beyond those being sent: the next one is opened while vectors of the last one are stored."""
@@ -120,6 +119,7 @@ class _Filling:
         self.embedded = 0
         self.requests = 0
         self.tokens = 0
+        batch.lease.listen(service.calls.stop)
 
     def fill(self, patience: float) -> tuple[int, int, int]:
         """Go on until no text is pending; returns `states`.
@@ -146,6 +146,7 @@ class _Filling:
                     recoverable=True,
                 )
             else:
+                self._batch.heed()
                 sleep(min(POLL_SECONDS * 1.5**polls, LONGEST_POLL))
                 polls += 1
             windows = self._pending.left()
@@ -172,7 +173,8 @@ class _Filling:
                 yield from _requests(list(group), self._sizer, attempts)
 
     def _call(self, texts: Sequence[Text]) -> vectors.Packed:
-        """One request; runs in a worker thread."""
+        """One request; runs in a worker thread. A run that may not go on sends nothing more."""
+        self._batch.heed()
         bodies = [text.body for text in texts]
         reserved = sum(map(estimate_tokens, bodies))
         self._budget.reserve(reserved)
@@ -200,9 +202,8 @@ class _Filling:
                 if outcome.error is not None:
                     self._fail(connection, outcome)
             usage.book(connection, self.generation.model)
-            self._batch.lease.fence(connection, {"embedded": embedded})
 
-        run_chunk(self._database, work)
+        self._batch.write(self._database, work, {"embedded": embedded})
         self.embedded = embedded
         self.requests += usage.requests
         self.tokens += usage.tokens

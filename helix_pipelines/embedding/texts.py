@@ -16,7 +16,6 @@ from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.imports import ImportJob
 from helix_pipelines.storage.leases import BatchWork
 from helix_pipelines.storage.queries import load
-from helix_pipelines.storage.transactions import run_chunk
 
 WINDOW_ROWS = 4_000
 """Ledger lines looked at in one transaction: some tens of milliseconds, and at most a few MB of text in memory."""
@@ -55,12 +54,12 @@ class PendingTexts:
     def new(self) -> Iterator[list[Text]]:
         """Texts of new pairs, file by file and window by window."""
         for job in self._imports:
-            for first in run_chunk(self._database, partial(self._windows, job=job)):
-                yield self._take(run_chunk(self._database, partial(self._open_window, job=job, first=first)))
+            for first in self._batch.write(self._database, partial(self._windows, job=job)):
+                yield self._take(self._batch.write(self._database, partial(self._open_window, job=job, first=first)))
 
     def left(self) -> Iterator[list[Text]]:
         """Texts that are pending and free: left by earlier runs, by others that died, or due for another attempt."""
-        while texts := run_chunk(self._database, self._claim_pending):
+        while texts := self._batch.write(self._database, self._claim_pending):
             yield self._take(texts)
 
     def states(self) -> tuple[int, int, int]:
@@ -101,7 +100,6 @@ class PendingTexts:
             claimed = [Text(key, bodies[key], job.id) for (key,) in fresh]
         waiting = {text.hash for text in claimed}
         self._serve_window(connection, window, {pair for pair, _, key, _ in units if key in waiting})
-        self._batch.lease.fence(connection)
         return claimed
 
     def _serve_window(self, connection: psycopg.Connection, window: dict[str, object], waiting: set[int]) -> None:
@@ -124,7 +122,6 @@ class PendingTexts:
         rows = connection.execute(
             load("claim_pending_texts"), {**self._claim(), "in_hand": in_hand, "limit": WINDOW_ROWS}
         ).fetchall()
-        self._batch.lease.fence(connection)
         payer = self._imports[0].id if self._imports else 0
         return [Text(key, body, import_id or payer, attempts) for key, body, import_id, attempts in rows]
 

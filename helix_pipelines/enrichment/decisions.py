@@ -22,7 +22,7 @@ from helix_pipelines.serving.terms import TERMS_VERSION
 from helix_pipelines.storage.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.imports import FileLine, ImportJob, file_lines, list_imports, reject_import
-from helix_pipelines.storage.leases import BatchWork
+from helix_pipelines.storage.leases import BatchWork, Place
 from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.replays import carry_corrections
 from helix_pipelines.storage.states import ImportState
@@ -58,6 +58,7 @@ def decide_batch(database: Database, batch: BatchWork) -> DecisionReport:
     with database.transaction() as connection:
         parsed = list_imports(connection, batch.id, [ImportState.PARSED])
     for job in parsed:
+        batch.place = Place(job.id, job.path)
         if job.same_as is None:
             _decide_file(database, batch, job)
     with database.transaction() as connection:
@@ -92,14 +93,14 @@ def _decide_file(database: Database, batch: BatchWork, job: ImportJob) -> None:
             _run_step(database, batch, job, phase, step)
         try:
             if job.replay_of is None:
-                run_chunk(database, lambda connection: _check_vanished(connection, batch, job))
+                batch.commit(database, lambda connection: _check_vanished(connection, batch, job))
         except FileRejectedError as error:
             reject_import(database, batch, job.id, error)
             return
     _run_step(database, batch, job, "decide", _decide_range)
     refresh_statistics(database, job.rows_read, "import_row", "qa_pair", "occurrence")
     if earlier and job.mode == "sync":
-        run_chunk(database, lambda connection: _close_vanished(connection, batch, job))
+        batch.commit(database, lambda connection: _close_vanished(connection, job))
 
 
 def _run_step(database: Database, batch: BatchWork, job: ImportJob, phase: str, step: Step) -> None:
@@ -111,10 +112,13 @@ def _run_step(database: Database, batch: BatchWork, job: ImportJob, phase: str, 
     def work(connection: psycopg.Connection, index: int) -> None:
         step(connection, job, ranges[index])
         write_checkpoint(connection, job.id, f"{phase}/{index}", Checkpoint(job.rows_read, index + 1, VERSION))
-        batch.lease.fence(connection)
+
+    def commit(index: int) -> None:
+        batch.heed()  # all ranges are in the pool already: the others end here once one has been stopped
+        batch.commit(database, lambda connection: work(connection, index))
 
     with ThreadPoolExecutor(RANGES_AT_ONCE, thread_name_prefix=phase) as pool:
-        for _ in pool.map(lambda index: run_chunk(database, lambda connection: work(connection, index)), left):
+        for _ in pool.map(commit, left):
             pass
 
 
@@ -180,7 +184,6 @@ def _check_vanished(connection: psycopg.Connection, batch: BatchWork, job: Impor
         refuse_large_drop(vanished, earlier, batch.settings.drop_limit)
     connection.execute("UPDATE helix.import_job SET vanished = %s WHERE id = %s", [vanished, job.id])
     write_checkpoint(connection, job.id, "vanished", Checkpoint(job.rows_read, 1, VERSION))
-    batch.lease.fence(connection)
 
 
 def refuse_large_drop(vanished: int, earlier: int, limit: float) -> None:
@@ -206,7 +209,6 @@ def _decide_range(connection: psycopg.Connection, job: ImportJob, keys: KeyRange
     )
 
 
-def _close_vanished(connection: psycopg.Connection, batch: BatchWork, job: ImportJob) -> None:
+def _close_vanished(connection: psycopg.Connection, job: ImportJob) -> None:
     closed = connection.execute(load("close_vanished"), {"job": job.id, "source": job.source_id}).rowcount
     connection.execute("UPDATE helix.import_job SET closed = closed + %s WHERE id = %s", [closed, job.id])
-    batch.lease.fence(connection)

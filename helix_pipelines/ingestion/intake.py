@@ -18,10 +18,9 @@ from helix_pipelines.parsing.limits import ParseLimits
 from helix_pipelines.resilience.errors import FileRejectedError
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.imports import FileLine, ImportJob, add_member, file_lines, list_imports, reject_import
-from helix_pipelines.storage.leases import BatchWork
+from helix_pipelines.storage.leases import BatchWork, Place
 from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.states import ImportState
-from helix_pipelines.storage.transactions import run_chunk
 
 ARCHIVE = "zip"
 
@@ -39,6 +38,7 @@ def take_in(database: Database, batch: BatchWork, store: ContentStore, limits: P
     started = monotonic()
     while pending := _pending(database, batch):  # again, as the files of an archive join the batch
         for job in pending:
+            batch.place = Place(job.id, job.path)
             _take_in_file(database, batch, job, store, limits)
     with database.transaction() as connection:
         return IntakeReport(file_lines(connection, batch.id), monotonic() - started)
@@ -58,9 +58,9 @@ def _take_in_file(
         check_purpose(sniffed, is_member=job.archive_id is not None, is_replay=job.replay_of is not None)
         if sniffed.format == ARCHIVE:
             members = _members(mark, store, limits)
-            run_chunk(database, lambda connection: _unpack(connection, batch, job, mark, members))
+            batch.commit(database, lambda connection: _unpack(connection, job, mark, members))
         else:
-            run_chunk(database, lambda connection: _record(connection, batch, job, mark, sniffed))
+            batch.commit(database, lambda connection: _record(connection, job, mark, sniffed))
     except FileRejectedError as error:
         reject_import(database, batch, job.id, error)
 
@@ -123,9 +123,7 @@ def read_mark(path: Path, limits: ParseLimits) -> Fingerprint:
     return mark
 
 
-def _unpack(
-    connection: psycopg.Connection, batch: BatchWork, job: ImportJob, mark: Fingerprint, members: list[Member]
-) -> None:
+def _unpack(connection: psycopg.Connection, job: ImportJob, mark: Fingerprint, members: list[Member]) -> None:
     """The archive is done with; its members join the batch as imports that are read as it was to be read."""
     for member in members:
         add_member(connection, job, member.path, member.sha256, member.bytes, member.refusal)
@@ -133,12 +131,9 @@ def _unpack(
         "UPDATE helix.import_job SET state = 'unpacked', sha256 = %s, bytes = %s, format = %s, finished_at = now() WHERE id = %s",
         [mark.sha256, mark.bytes, ARCHIVE, job.id],
     )
-    batch.lease.fence(connection)
 
 
-def _record(
-    connection: psycopg.Connection, batch: BatchWork, job: ImportJob, mark: Fingerprint, sniffed: Sniffed
-) -> None:
+def _record(connection: psycopg.Connection, job: ImportJob, mark: Fingerprint, sniffed: Sniffed) -> None:
     connection.execute(
         load("intake_record"),
         {
@@ -150,4 +145,3 @@ def _record(
             "dialect": Jsonb(msgspec.to_builtins(sniffed)),
         },
     )
-    batch.lease.fence(connection)

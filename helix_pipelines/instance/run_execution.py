@@ -17,6 +17,7 @@ from typing import IO
 
 import dagster as dg
 import psycopg
+import structlog
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
 from dagster._core.remote_origin import RemoteRepositoryOrigin
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
@@ -30,11 +31,14 @@ from helix_pipelines.instance import services
 from helix_pipelines.instance.dagster_home import URL_VARIABLE
 from helix_pipelines.instance.dagster_runs import STOP
 from helix_pipelines.instance.dagster_storage import PooledPostgresStorage
-from helix_pipelines.instance.run_failures import run_failure
+from helix_pipelines.instance.run_failures import failed_run
 from helix_pipelines.instance.run_orders import DatabaseOrder, RunOrder, receive
 from helix_pipelines.settings import load_settings
 from helix_pipelines.storage.queue import record_run_end
+from helix_pipelines.storage.recovery import RetryRules, settle_failed_run
 from helix_pipelines.storage.states import BatchState
+
+log = structlog.get_logger(__name__)
 
 LOADED_AHEAD = (PooledPostgresStorage, LocalComputeLogManager)
 """What an instance is made of. Dagster would load it once the instance is opened; here it is loaded while the database starts."""
@@ -111,16 +115,12 @@ def tell_batch(instance: dg.DagsterInstance, url: str, partition_key: str, run_i
     record = instance.get_run_record_by_id(run_id)
     if record is None or record.dagster_run.status is dg.DagsterRunStatus.SUCCESS:
         return
-    canceled = record.dagster_run.status is dg.DagsterRunStatus.CANCELED
     with psycopg.connect(url) as connection:
-        record_run_end(
-            connection,
-            partition_key,
-            run_id,
-            BatchState.PAUSED if canceled else BatchState.ERROR,
-            run_created=record.create_timestamp,
-            error=None if canceled else run_failure(instance, run_id),
-        )
+        if record.dagster_run.status is dg.DagsterRunStatus.CANCELED:
+            record_run_end(connection, partition_key, run_id, BatchState.PAUSED, run_created=record.create_timestamp)
+        else:
+            failed = failed_run(instance, record.dagster_run, partition_key, record.create_timestamp)
+            settle_failed_run(connection, failed, RetryRules.from_settings(load_settings()))
 
 
 class _TerminationWatch(threading.Thread):
@@ -152,7 +152,7 @@ class _TerminationWatch(threading.Thread):
         while not self._ended:
             self._wake.wait(TERMINATION_POLL)
             self._wake.clear()
-            run = self._instance.get_run_by_id(self._run.run_id)
+            run = self._look()
             if run is None or self._ended:
                 continue
             if self._asked and run.status not in TERMINATED:
@@ -161,6 +161,14 @@ class _TerminationWatch(threading.Thread):
             if self._asked or run.status in TERMINATED:
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                 return
+
+    def _look(self) -> dg.DagsterRun | None:
+        """The run's record; a database that does not answer says nothing about it."""
+        try:
+            return self._instance.get_run_by_id(self._run.run_id)
+        except Exception:
+            log.exception("run_not_looked_at", run=self._run.run_id)
+            return None
 
 
 @contextmanager

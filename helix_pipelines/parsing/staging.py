@@ -37,10 +37,9 @@ from helix_pipelines.storage.imports import (
     list_imports,
     reject_import,
 )
-from helix_pipelines.storage.leases import BatchWork
+from helix_pipelines.storage.leases import BatchWork, Place
 from helix_pipelines.storage.states import ImportState
 from helix_pipelines.storage.statistics import refresh_statistics
-from helix_pipelines.storage.transactions import run_chunk
 
 PHASE = "parsing"
 CHUNKS_AHEAD = 1
@@ -128,15 +127,17 @@ def _stage_rows(
     categorize: Categorizer,
 ) -> None:
     started = monotonic()
-    done = run_chunk(database, lambda connection: _resume_point(connection, batch, job, reader))
+    batch.place = Place(job.id, job.path)
+    done = batch.commit(database, lambda connection: _resume_point(connection, job, reader))
     with prefetched(_chunks(job, reader, done, categorize), CHUNKS_AHEAD) as chunks:
         for chunk in chunks:
-            run_chunk(database, lambda connection, chunk=chunk: _store_chunk(connection, batch, job, chunk))  # type: ignore[misc]
+            batch.place = Place(job.id, job.path, done.records + 1, chunk.checkpoint.records)
+            batch.commit(database, lambda connection, chunk=chunk: _store_chunk(connection, job, chunk))  # type: ignore[misc]
             done = chunk.checkpoint
             refuse_endless(done.records, monotonic() - started, limits)
     refuse_empty(done.records)
     refresh_statistics(database, done.records, "import_row", "row_content")
-    run_chunk(database, lambda connection: _finish(connection, batch, job, reader))
+    batch.commit(database, lambda connection: _finish(connection, job, reader))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +156,12 @@ def _chunks(job: ImportJob, reader: Reader, done: Checkpoint, categorize: Catego
         yield _Chunk(ledger, content, refused, done)
 
 
-def _resume_point(connection: psycopg.Connection, batch: BatchWork, job: ImportJob, reader: Reader) -> Checkpoint:
+def _resume_point(connection: psycopg.Connection, job: ImportJob, reader: Reader) -> Checkpoint:
     """Where to go on; rows staged by another version of the reader are forgotten, as its records may be others."""
     done = read_checkpoint(connection, job.id, PHASE)
     if done is None or done.version != reader.version:
         discard_rows(connection, job.id)
         done = Checkpoint(0, 0, reader.version)
-    batch.lease.fence(connection)
     return done
 
 
@@ -213,14 +213,13 @@ def _changed_by_normalisation(row: ParsedRow, question: str, answer: str) -> dic
     return changed
 
 
-def _store_chunk(connection: psycopg.Connection, batch: BatchWork, job: ImportJob, chunk: _Chunk) -> None:
+def _store_chunk(connection: psycopg.Connection, job: ImportJob, chunk: _Chunk) -> None:
     _copy(connection, chunk)
     connection.execute(
         "UPDATE helix.import_job SET rows_read = rows_read + %s, quarantined = quarantined + %s WHERE id = %s",
         [len(chunk.ledger), chunk.refused, job.id],
     )
     write_checkpoint(connection, job.id, PHASE, chunk.checkpoint)
-    batch.lease.fence(connection)
 
 
 def _copy(connection: psycopg.Connection, chunk: _Chunk) -> None:
@@ -232,9 +231,8 @@ def _copy(connection: psycopg.Connection, chunk: _Chunk) -> None:
         copy_rows(connection, table, columns, rows)
 
 
-def _finish(connection: psycopg.Connection, batch: BatchWork, job: ImportJob, reader: Reader) -> None:
+def _finish(connection: psycopg.Connection, job: ImportJob, reader: Reader) -> None:
     connection.execute(
         "UPDATE helix.import_job SET state = 'parsed', reader_version = %s, columns = %s, notes = %s WHERE id = %s",
         [reader.version, Jsonb(dict(reader.mapping)), Jsonb(msgspec.to_builtins(reader.notes)), job.id],
     )
-    batch.lease.fence(connection)

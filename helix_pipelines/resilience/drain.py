@@ -15,6 +15,7 @@ from typing import Generic, Protocol, TypeVar
 
 from helix_pipelines.resilience.errors import (
     GlobalError,
+    HaltError,
     HelixError,
     ItemError,
     LimitedError,
@@ -82,8 +83,8 @@ def drain(
     A batch that is refused (ItemError) is halved until the refused items stand alone: k of N cost at most
     2 k * ceil(log2 N) + 1 requests. Any other failure is of the batch as a whole and never splits it.
 
-    Raises GlobalError or UnavailableError once a call does: then `stop` is called, which has to end the waits of other calls
-    (they raise StoppedError); what has been sent is waited for and stored.
+    Raises GlobalError, UnavailableError or HaltError once a call does: then `stop` is called, which has to end the waits of other
+    calls (they raise StoppedError); what has been sent is waited for and stored.
     """
     sending = _Sending(batches, call, concurrency, sizer)
     with ThreadPoolExecutor(concurrency, thread_name_prefix="drain") as pool:
@@ -155,7 +156,7 @@ class _Sending(Generic[Item, Result]):
             case None:
                 assert outcome.result is not None
                 self._sizer.record_success(outcome.result.seconds)
-            case GlobalError() | UnavailableError():
+            case GlobalError() | UnavailableError() | HaltError():
                 self.error = self.error or outcome.error
                 return False
             case ItemError() if len(outcome.items) > 1:

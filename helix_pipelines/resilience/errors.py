@@ -82,8 +82,24 @@ class UsageError(HelixError):
     """The caller asked for something that makes no sense; exit code 2 of the command line."""
 
 
-class FencedError(HelixError):
+class HaltError(HelixError):
+    """The run may not go on, whatever is left of its work; what it has done stays."""
+
+
+class BatchStoppedError(HaltError):
+    """Somebody asked the run to stop: nothing failed. `reason` says who (`storage.leases.StopReason`)."""
+
+    def __init__(self, code: str, message: str, reason: str) -> None:
+        super().__init__(code, message)
+        self.reason = reason
+
+
+class FencedError(HaltError):
     """Another worker owns the batch now; whatever this one was about to write is rolled back."""
+
+
+class LeaseUncertainError(HaltError):
+    """The lease could not be renewed for so long that another worker may soon begin. The same run may try again later."""
 
 
 class PhaseError(HelixError):

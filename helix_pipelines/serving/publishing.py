@@ -41,6 +41,7 @@ def publish_batch(database: Database, batch: BatchWork) -> PublishReport:
     """
     started = monotonic()
     run_chunk(database, lambda connection: _close(connection, batch))
+    batch.lease.end()
     run_chunk(database, _merge_terms)
     with database.transaction() as connection:
         figures = connection.execute(load("knowledge_base_figures")).fetchone()

@@ -104,10 +104,15 @@ def create_batch(
 
 
 def mark_launched(connection: psycopg.Connection, key: str) -> None:
-    """Move a batch to `launched` because its run is about to be started; PostgreSQL refuses it where one is under way."""
+    """Move a batch to `launched` because its run is about to be started, unless one is under way or it is finished.
+
+    One that had failed or was paused is taken up by a person: its tries are counted anew.
+    """
     connection.execute(
-        "UPDATE helix.import_batch SET state = 'launched', error = NULL, position = NULL, launched_at = now(),"
-        " finished_at = NULL WHERE partition_key = %s",
+        "UPDATE helix.import_batch SET state = 'launched', error = NULL, position = NULL, launched_at = clock_timestamp(),"
+        " retry_at = NULL, finished_at = NULL,"
+        " fruitless = CASE WHEN state IN ('error', 'paused') THEN 0 ELSE fruitless END"
+        " WHERE partition_key = %s AND state IN ('queued', 'deferred', 'paused', 'error')",
         [key],
     )
 

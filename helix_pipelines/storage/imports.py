@@ -14,7 +14,6 @@ from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.leases import BatchWork
 from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.states import ImportState
-from helix_pipelines.storage.transactions import run_chunk
 
 OUTCOMES = ("inserted", "updated", "unchanged", "duplicate", "quarantined")
 """The counters that, with `pending`, add up to `rows_read`."""
@@ -127,9 +126,8 @@ def reject_import(database: Database, batch: BatchWork, import_id: int, error: H
             " WHERE id = %s",
             [error.code, error.message, import_id],
         )
-        batch.lease.fence(connection)
 
-    run_chunk(database, reject)
+    batch.commit(database, reject)
 
 
 def discard_rows(connection: psycopg.Connection, import_id: int) -> None:

@@ -22,7 +22,8 @@ IMPORT_KEYS = (
     *("embedded", "failed_embeddings", "notes"),
 )
 """The keys of one file in the import report, in their order."""
-FINAL_STATES = ("done", "error", "deferred", "paused")
+STATUS = {"done": "done", "error": "error", "deferred": "deferred", "queued": "deferred", "paused": "paused"}
+"""What `helix import` calls the states in which it may leave a batch; one that waits in the queue goes on by itself, too."""
 EMBEDDING_PHASE = "embeddings"
 NOT_FINISHED = {
     "code": "RUN_ENDED_EARLY",
@@ -45,7 +46,7 @@ def import_report(connection: psycopg.Connection, batch: str) -> Report:
     report: Report = {
         "batch": line["batch"],
         "run_id": line["run_id"],
-        "status": line["state"] if line["state"] in FINAL_STATES else "error",
+        "status": STATUS.get(line["state"], "error"),
         "imports": [{key: file[key] for key in IMPORT_KEYS} for file in _files(connection, batch=batch)],
         "api": {key: line[key] for key in ("requests", "texts", "tokens", "cost")},
         "seconds": {phase["phase"]: round(phase["seconds"], 3) for phase in _phases(connection, line["id"])},
@@ -88,10 +89,10 @@ def batch_status(connection: psycopg.Connection, batch: str) -> Report | None:
 
 
 def due_in(connection: psycopg.Connection, batch: str) -> float:
-    """Seconds until a deferred batch may go on; 0 where it may now, or does not wait any more."""
+    """Seconds until a batch that waits by itself may go on; 0 where it may now, or does not wait any more."""
     row = connection.execute(
         "SELECT extract(epoch FROM retry_at - clock_timestamp())::float8 FROM helix.import_batch"
-        " WHERE partition_key = %s AND state = 'deferred'",
+        " WHERE partition_key = %s AND state IN ('deferred', 'queued')",
         [batch],
     ).fetchone()
     return max(0.0, row[0] or 0.0) if row else 0.0

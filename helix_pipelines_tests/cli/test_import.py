@@ -109,18 +109,26 @@ def test_the_same_file_again_reads_no_rows_and_counts_as_embedded(runs: StagedRu
     assert report["api"]["texts"] == 0
 
 
-def test_a_run_that_died_is_an_error_and_the_same_command_continues_it(
-    runs: StagedRuns, helix: RunHelix, connection: psycopg.Connection
-) -> None:
-    path = runs.stages.write(ROWS)
+def test_a_run_that_died_is_followed_by_another_one(runs: StagedRuns, helix: RunHelix) -> None:
     runs.endings.append(die_before_embedding)
+    ended = helix("import", str(runs.stages.write(ROWS)), "--json")
+    assert ended.code == 0
+    assert ended.document["imports"][0]["embedded"] == 3
+    assert len(runs.started) == 2
+
+
+def test_runs_that_die_without_progress_are_an_error_and_the_same_command_continues(
+    runs: StagedRuns, helix: RunHelix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HELIX_MAX_RETRIES", "0")
+    path = runs.stages.write(ROWS)
+    runs.endings += [die_before_embedding] * 2
     ended = helix("import", str(path), "--json")
     assert ended.code == 1
     assert ended.document["status"] == "error"
     assert ended.document["error"]["code"] == "RUN_WORKER_LOST"
     assert ended.document["imports"][0]["status"] == "pending"
 
-    connection.execute("UPDATE helix.import_batch SET lease_expires_at = now()")
     again = helix("import", str(path), "--json")
     assert again.code == 0
     assert again.document["batch"] == ended.document["batch"]
@@ -141,12 +149,12 @@ def test_a_failed_run_tells_code_and_message(runs: StagedRuns, helix: RunHelix) 
 
 
 def test_changed_bytes_are_not_taken_for_the_unfinished_file(
-    runs: StagedRuns, helix: RunHelix, connection: psycopg.Connection
+    runs: StagedRuns, helix: RunHelix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = runs.stages.write(ROWS)
-    runs.endings.append(die_before_embedding)
+    monkeypatch.setenv("HELIX_MAX_RETRIES", "0")
+    runs.endings += [die_before_embedding] * 2
     first = helix("import", str(path), "--json").document
-    connection.execute("UPDATE helix.import_batch SET lease_expires_at = now()")
     path.write_text(path.read_text(encoding="utf-8").replace("nine", "ten"), encoding="utf-8")
     second = helix("import", str(path), "--json").document
     assert second["status"] == "done"
@@ -181,12 +189,9 @@ def test_a_batch_that_another_run_works_on_is_followed(
     batch = runs.stages.begin(path)
     connection.execute("UPDATE helix.collection SET name = 'default'")
     runs.stages.decide(batch, "another-run")
-
-    def finish_elsewhere() -> None:
-        runs.stages.embed(batch, "another-run")
-        runs.stages.publish(batch, "another-run")
-
-    finishing = threading.Timer(0.5, finish_elsewhere)
+    runs.stages.embed(batch, "another-run")
+    connection.execute("UPDATE helix.import_batch SET lease_expires_at = now() + interval '20 seconds'")
+    finishing = threading.Timer(0.5, lambda: runs.stages.publish(batch, "another-run"))
     finishing.start()
     ended = helix("import", str(path), "--json")
     finishing.join()

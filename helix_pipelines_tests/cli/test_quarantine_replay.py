@@ -306,10 +306,11 @@ def test_a_later_file_with_the_same_fault_counts_as_corrected(
 
 
 def test_a_replay_that_was_killed_is_continued_by_the_same_command(
-    runs: StagedRuns, helix: RunHelix, tmp_path: Path
+    runs: StagedRuns, helix: RunHelix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("HELIX_MAX_RETRIES", "0")
     imported(helix, runs.stages.write(rows_of(20, {17: "question"})))
-    runs.endings.append(die_before_embedding)
+    runs.endings += [die_before_embedding] * 2
     assert replay(helix, tmp_path / "bad.csv").code == 1
     assert len(listed(helix)) == 1, "it is not in yet"
     ended = helix("quarantine", "replay", str(tmp_path / "bad.csv"), "--json")
@@ -346,10 +347,11 @@ ROWS_OF_TEAMS = rows_of(3, {})
 
 
 def test_rows_of_an_import_that_is_not_finished_are_left_alone(
-    runs: StagedRuns, helix: RunHelix, tmp_path: Path
+    runs: StagedRuns, helix: RunHelix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("HELIX_MAX_RETRIES", "0")
     path = runs.stages.write(rows_of(20, {17: "question"}))
-    runs.endings.append(die_before_embedding)
+    runs.endings += [die_before_embedding] * 2
     helix("import", str(path), "--json")
     ended = replay(helix, tmp_path / "bad.csv")
     assert ended.code == 1

@@ -128,12 +128,29 @@ def working(
     return key, run
 
 
-def test_a_failed_run_fails_its_batch_and_says_why(deployment: Deployment, instance: dg.DagsterInstance) -> None:
+def test_a_batch_whose_worker_was_lost_waits_for_another_try(
+    deployment: Deployment, instance: dg.DagsterInstance
+) -> None:
+    key, run = working(deployment, instance, dg.DagsterRunStatus.FAILURE)
+    context = end_of_run(instance, run, dg.DagsterEventType.RUN_FAILURE).for_run_failure()
+    failed_run_sensor(context, database=DatabaseResource())
+    batch = deployment.batch(key)
+    assert (batch["state"], batch["fruitless"]) == ("queued", 1)
+    assert batch["error"]["code"] == "RUN_WORKER_LOST"
+    assert isinstance(tick_queue(instance), dg.SkipReason), "it is not due yet"
+
+
+def test_a_failed_run_fails_its_batch_in_the_end_and_says_why(
+    deployment: Deployment, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HELIX_MAX_RETRIES", "0")
     key, run = working(deployment, instance, dg.DagsterRunStatus.FAILURE)
     context = end_of_run(instance, run, dg.DagsterEventType.RUN_FAILURE).for_run_failure()
     failed_run_sensor(context, database=DatabaseResource())
     assert deployment.batch(key)["state"] == "error"
     assert deployment.batch(key)["error"]["code"] == "RUN_WORKER_LOST"
+    [event] = deployment.query("SELECT payload FROM helix.event WHERE kind = 'error.occurred'")
+    assert event["payload"] == {"batch": key, "run": run.run_id, "code": "RUN_WORKER_LOST"}
 
 
 def test_a_run_that_dagster_will_retry_leaves_its_batch_alone(

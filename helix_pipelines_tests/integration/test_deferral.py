@@ -10,7 +10,7 @@ import pytest
 from dagster import DagsterRunStatus
 
 from helix_pipelines.defs.jobs import IMPORT_JOB
-from helix_pipelines.defs.resources import resources
+from helix_pipelines.defs.resources import DatabaseResource
 from helix_pipelines.defs.sensors import retry_sensor
 from helix_pipelines.instance.run_execution import create_run, execute, job_pointer
 from helix_pipelines_tests.deployment import Deployment
@@ -63,8 +63,7 @@ def skipped(instance: dg.DagsterInstance, run_id: str) -> list[str]:
 
 
 def tick(instance: dg.DagsterInstance) -> str:
-    context = dg.build_sensor_context(instance=instance, resources=resources())
-    result = retry_sensor(context)
+    result = retry_sensor(dg.build_sensor_context(instance=instance), database=DatabaseResource())
     assert isinstance(result, dg.SkipReason)
     return str(result.skip_message)
 

@@ -27,7 +27,7 @@ from helix_pipelines.resilience.gate import Gate, gate_connection
 from helix_pipelines.resilience.gate_limits import GateLimits, gate_key
 from helix_pipelines.resilience.gated_calls import GatedCalls
 from helix_pipelines.settings import Secret
-from helix_pipelines.storage.leases import phase
+from helix_pipelines.storage.batch_runs import phase
 from helix_pipelines_tests.stages import Stages
 
 STARTS_WITHIN = 120.0

@@ -16,7 +16,7 @@ from helix_pipelines.storage.batches import BatchSettings, FileRequest, create_b
 from helix_pipelines.storage.deferral import SHORTEST_WAIT, continue_due, defer
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.gates import reset_breaker
-from helix_pipelines.storage.leases import phase
+from helix_pipelines.storage.batch_runs import phase
 from helix_pipelines.storage.states import BatchState
 
 GATE = b"g" * 16

@@ -10,7 +10,8 @@ import pytest
 from helix_pipelines.resilience.errors import FencedError, HelixError
 from helix_pipelines.storage.batches import BatchSettings, FileRequest, create_batch
 from helix_pipelines.storage.engine import Database
-from helix_pipelines.storage.leases import BatchBusyError, BatchWork, phase
+from helix_pipelines.storage.batch_runs import BatchBusyError, BatchRun, phase
+from helix_pipelines.storage.leases import BatchWork, Lease, StopReason
 
 
 @pytest.fixture(scope="module")

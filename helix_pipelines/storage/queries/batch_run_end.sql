@@ -1,6 +1,8 @@
--- The end of a run, told from outside; the run's own words (done, deferred) were written by itself before.
+-- The end of a run, told from outside; the run's own words (done, deferred, stopped) were written by itself before. What a person
+-- has asked for in the meantime comes first.
 UPDATE helix.import_batch
-SET state = %(state)s,
+SET state = CASE stop_requested WHEN 'cancel' THEN 'cancelled' WHEN 'pause' THEN 'paused' ELSE %(state)s END,
+    stop_requested = NULL,
     error = %(error)s,
     lease_expires_at = CASE WHEN %(gone)s THEN least(lease_expires_at, clock_timestamp()) ELSE lease_expires_at END,
     finished_at = CASE WHEN %(state)s IN ('error', 'cancelled') THEN clock_timestamp() END
