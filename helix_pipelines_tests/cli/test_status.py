@@ -95,6 +95,7 @@ def test_a_running_batch_tells_how_far_it_is(
         "UPDATE helix.phase_run SET state = 'running', finished_at = NULL, started_at = now() - interval '10 s'"
         " WHERE phase = 'embeddings'"
     )
+    connection.execute("UPDATE helix.import_batch SET lease_expires_at = now() + interval '20 s'")
     progress = helix_on_database("status", key, "--json").document["progress"]
     assert (progress["phase"], progress["unit"], progress["done"], progress["total"]) == ("embeddings", "texts", 1, 2)
     assert progress["eta_seconds"] == pytest.approx(10, abs=2)
