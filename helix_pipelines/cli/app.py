@@ -25,6 +25,7 @@ COMMANDS = {
     "down": "services",
     "import": "imports",
     "status": "status",
+    "queue": "queue",
     "search": "search",
     "quarantine": "quarantine",
     "verify": "verify",

@@ -29,7 +29,8 @@ UNFINISHED = (
 """The states that `queue_list` shows, in its order."""
 UNDER_WAY = frozenset({BatchState.LAUNCHED, BatchState.RUNNING})
 CANDIDATES = 1000
-"""Latest batches among which an unknown key's likeness is looked for."""
+"""Latest batches among which the likeness of an unknown key is looked for."""
+LIKENESSES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,15 @@ class Standing:
     priority: int
     stop_requested: StopRequest | None
     position: int | None
+
+    def in_words(self) -> str:
+        """A sentence for people."""
+        if self.stop_requested is not None:
+            when = "as soon as its run begins" if self.state == BatchState.LAUNCHED else "after its current chunk"
+            end = BatchState.PAUSED if self.stop_requested == "pause" else BatchState.CANCELLED
+            return f"Batch {self.batch} is {self.state}; it will be {end} {when}."
+        place = f" at place {self.position:,}, with priority {self.priority}" if self.position is not None else ""
+        return f"Batch {self.batch} is {self.state}{place}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,7 @@ def pause(connection: psycopg.Connection, key: str) -> Standing:
         _leave(connection, batch, BatchState.PAUSED)
     elif batch.state != BatchState.PAUSED:
         raise _refusal(key, batch, "only a batch that has not ended can be paused")
-    return standing(connection, batch.id)
+    return standing(connection, key)
 
 
 def resume(connection: psycopg.Connection, key: str) -> Standing:
@@ -85,7 +95,7 @@ def resume(connection: psycopg.Connection, key: str) -> Standing:
         raise _refusal(
             key, batch, "a failed or cancelled batch goes on by `helix queue retry`, a done one needs nothing"
         )
-    return standing(connection, batch.id)
+    return standing(connection, key)
 
 
 def retry(connection: psycopg.Connection, key: str) -> Standing:
@@ -98,7 +108,17 @@ def retry(connection: psycopg.Connection, key: str) -> Standing:
         _enter(connection, batch)
     elif batch.state != BatchState.QUEUED:
         raise _refusal(key, batch, "only a failed or cancelled batch can be retried")
-    return standing(connection, batch.id)
+    return standing(connection, key)
+
+
+def queue_again(connection: psycopg.Connection, key: str, priority: int | None = None) -> Standing:
+    """Have an unfinished batch go on, whatever has stopped it, and with another priority where one is given.
+
+    Raises UsageError: BATCH_UNKNOWN, QUEUE_STATE.
+    """
+    go_on = retry if standing(connection, key).state == BatchState.ERROR else resume
+    now = go_on(connection, key)
+    return now if priority is None else set_priority(connection, key, priority)
 
 
 def cancel(connection: psycopg.Connection, key: str) -> Standing:
@@ -113,7 +133,7 @@ def cancel(connection: psycopg.Connection, key: str) -> Standing:
         raise _refusal(key, batch, "only a batch that is not done can be cancelled")
     elif batch.state != BatchState.CANCELLED:
         _leave(connection, batch, BatchState.CANCELLED)
-    return standing(connection, batch.id)
+    return standing(connection, key)
 
 
 def promote(connection: psycopg.Connection, key: str) -> Standing:
@@ -124,7 +144,7 @@ def promote(connection: psycopg.Connection, key: str) -> Standing:
     batch = _find_queued(connection, key)
     _move(connection, batch, 1)
     connection.execute("UPDATE helix.import_batch SET retry_at = NULL WHERE id = %s", [batch.id])
-    return standing(connection, batch.id)
+    return standing(connection, key)
 
 
 def reorder(connection: psycopg.Connection, key: str, place: int) -> Standing:
@@ -134,7 +154,7 @@ def reorder(connection: psycopg.Connection, key: str, place: int) -> Standing:
     """
     batch = _find_queued(connection, key)
     _move(connection, batch, place)
-    return standing(connection, batch.id)
+    return standing(connection, key)
 
 
 def set_priority(connection: psycopg.Connection, key: str, priority: int) -> Standing:
@@ -146,14 +166,15 @@ def set_priority(connection: psycopg.Connection, key: str, priority: int) -> Sta
     if priority != batch.priority:
         position = end_of_queue(connection) if batch.state == BatchState.QUEUED else None
         _put(connection, batch, priority, position)
-    return standing(connection, batch.id)
+    return standing(connection, key)
 
 
-def standing(connection: psycopg.Connection, batch_id: int) -> Standing:
-    """How a batch stands now."""
-    row = connection.execute(load("queue_standing"), {"batch": batch_id}).fetchone()
-    assert row is not None
-    key, state, priority, stop_requested, position = row
+def standing(connection: psycopg.Connection, key: str) -> Standing:
+    """How a batch stands now. Raises UsageError (BATCH_UNKNOWN)."""
+    row = connection.execute(load("queue_standing"), {"key": key}).fetchone()
+    if row is None:
+        raise _unknown(connection, key)
+    state, priority, stop_requested, position = row
     return Standing(key, BatchState(state), priority, stop_requested, position)
 
 
@@ -178,7 +199,7 @@ def _find(connection: psycopg.Connection, key: str) -> _Batch:
     with connection.cursor(row_factory=class_row(_Batch)) as cursor:
         batch = cursor.execute(load("queue_find"), {"key": key}).fetchone()
     if batch is None:
-        raise UsageError("BATCH_UNKNOWN", f"There is no batch {key!r}.{_likenesses(connection, key)}")
+        raise _unknown(connection, key)
     return batch
 
 
@@ -189,15 +210,19 @@ def _find_queued(connection: psycopg.Connection, key: str) -> _Batch:
     return batch
 
 
-def _likenesses(connection: psycopg.Connection, key: str) -> str:
+def _unknown(connection: psycopg.Connection, key: str) -> UsageError:
+    """Names the likeliest of the latest batches."""
     from difflib import get_close_matches  # only where somebody has mistyped
 
     rows: Sequence[tuple[str]] = connection.execute(
         "SELECT partition_key FROM helix.import_batch ORDER BY id DESC LIMIT %s", [CANDIDATES]
     ).fetchall()
     keys = [row[0] for row in rows]
-    near = [known for known in keys if key and key.lower() in known][:3] or get_close_matches(key, keys)
-    return f" Did you mean {' or '.join(near)}?" if near else " `helix queue list` has those that are not finished."
+    near = [known for known in keys if key and key.lower() in known][:LIKENESSES] or get_close_matches(
+        key, keys, LIKENESSES
+    )
+    advice = f"Did you mean {' or '.join(near)}?" if near else "`helix queue list` has those that are not finished."
+    return UsageError("BATCH_UNKNOWN", f"There is no batch {key!r}. {advice}")
 
 
 def _refuse_cancelling(batch: _Batch, key: str) -> None:
