@@ -168,7 +168,7 @@ class _Filling:
 
     def _batches(self, windows: Iterator[list[Text]]) -> Iterator[list[Text]]:
         """Claimed texts in requests of the size in use; those that failed before in smaller ones."""
-        for window in windows:
+        for window in _joined(windows, self._sizer):
             for attempts, group in groupby(sorted(window, key=attrgetter("attempts")), key=attrgetter("attempts")):
                 yield from _requests(list(group), self._sizer, attempts)
 
@@ -242,6 +242,18 @@ def failed_rows(database: Database, batch: BatchWork, limit: int) -> list[dict[s
     """The first rows of the batch whose text cannot be embedded, as `list_quarantine` describes them."""
     with database.transaction() as connection:
         return list_quarantine(connection, stage="embedding", batch=batch.partition_key, limit=limit)
+
+
+def _joined(windows: Iterator[list[Text]], sizer: BatchSizer) -> Iterator[list[Text]]:
+    """The texts of small files together, until they fill a request: services count requests, too."""
+    together: list[Text] = []
+    for window in windows:
+        together += window
+        if len(together) >= sizer.texts:
+            yield together
+            together = []
+    if together:
+        yield together
 
 
 def _requests(texts: list[Text], sizer: BatchSizer, attempts: int) -> Iterator[list[Text]]:

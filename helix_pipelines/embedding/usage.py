@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +22,9 @@ class _Paid:
 
 
 class Usage:
-    """Requests, texts and tokens of some answers, per paying import. A request for several is booked to its first text's.
+    """Requests, texts and tokens of some answers, per paying import.
+
+    A request for several is booked to its first text's; its tokens are shared out by the length of the texts, to the last one.
 
     `cost` says what so many tokens cost.
     """
@@ -33,11 +35,17 @@ class Usage:
 
     def add(self, texts: Sequence[Text], reply: EmbeddingReply) -> None:
         """Count an answer."""
-        payer = self._paid[texts[0].import_id]
-        payer.requests += reply.requests
-        payer.tokens += reply.tokens
+        self._paid[texts[0].import_id].requests += reply.requests
+        lengths: Counter[int] = Counter()
         for text in texts:
             self._paid[text.import_id].texts += 1
+            lengths[text.import_id] += len(text.body)
+        booked, passed, total = 0, 0, max(1, lengths.total())
+        for import_id, length in lengths.items():
+            passed += length
+            share = reply.tokens * passed // total - booked
+            self._paid[import_id].tokens += share
+            booked += share
 
     @property
     def requests(self) -> int:

@@ -9,6 +9,8 @@ import pytest
 from helix_pipelines.embedding import filling
 from helix_pipelines.embedding.generations import ensure_generation
 from helix_pipelines.resilience.errors import PhaseError, SetupError
+from helix_pipelines.storage.batches import BatchSettings, FileRequest, create_batch
+from helix_pipelines.storage.states import BatchState
 from helix_pipelines_tests.fakes.embedding_service import FakeEmbeddingService
 from helix_pipelines_tests.stages import DIMENSIONS, MODEL, Stages
 
@@ -32,6 +34,27 @@ def test_usage_is_booked_to_the_import_that_paid(stages: Stages, service: FakeEm
         "SELECT requests, texts, tokens FROM helix.api_usage WHERE import_job_id = %s", [record["id"]]
     )
     assert booked == [{"requests": counters.requests, "texts": 450, "tokens": counters.tokens}]
+
+
+def test_texts_of_small_files_share_a_request(stages: Stages, service: FakeEmbeddingService) -> None:
+    paths = [
+        stages.write([{"question": f"Small {number}?", "answer": "Yes."}], f"{number}.csv") for number in range(30)
+    ]
+    files = [FileRequest(str(path), stages.collection, path.name) for path in paths]
+    with stages.database.transaction() as connection:
+        key = create_batch(connection, "small", files, BatchSettings(), state=BatchState.LAUNCHED)
+    stages.decide(key)
+    stages.embed(key)
+    stages.publish(key)
+    counters = service.counters()
+    assert (counters.requests, counters.texts) == (1, 30)
+    [booked] = stages.query(
+        "SELECT sum(requests) AS requests, sum(texts) AS texts, sum(tokens) AS tokens, min(tokens) > 0 AS shared"
+        " FROM helix.api_usage JOIN helix.import_job j ON j.id = import_job_id"
+        " JOIN helix.import_batch b ON b.id = j.batch_id WHERE b.partition_key = %s",
+        [key],
+    )
+    assert booked == {"requests": 1, "texts": 30, "tokens": counters.tokens, "shared": True}
 
 
 def test_a_text_that_another_collection_has_is_not_paid_again(stages: Stages, service: FakeEmbeddingService) -> None:
