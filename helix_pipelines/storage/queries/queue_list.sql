@@ -1,5 +1,5 @@
--- The head of the queue with its places, and of each other state of work that is not finished the latest batches. The error is told
--- where somebody has to read it.
+-- The head of the queue with its places, and of each other state of work that is not finished the latest batches. The states are
+-- written out, so that the planner knows how few batches they have among all that are done.
 WITH listed AS (
     (
         SELECT id, row_number() OVER (ORDER BY priority DESC, position) AS place
@@ -9,12 +9,13 @@ WITH listed AS (
         LIMIT %(limit)s
     )
     UNION ALL
-    SELECT latest.id, NULL
-    FROM unnest(%(states)s::text[]) AS s (state)
-    CROSS JOIN LATERAL (
-        SELECT id FROM helix.import_batch o WHERE o.state = s.state ORDER BY id DESC LIMIT %(limit)s
+    SELECT id, NULL
+    FROM (
+        SELECT id, row_number() OVER (PARTITION BY state ORDER BY id DESC) AS nth
+        FROM helix.import_batch
+        WHERE state IN ('running', 'launched', 'paused', 'deferred', 'error')
     ) latest
-    WHERE s.state <> 'queued'
+    WHERE nth <= %(limit)s
 )
 SELECT b.partition_key AS batch, b.name, b.state, l.place AS position, b.priority, f.files,
        extract(epoch FROM clock_timestamp() - b.created_at)::float8 AS age,
