@@ -29,6 +29,8 @@ COMMANDS = {
     "search": "search",
     "quarantine": "quarantine",
     "verify": "verify",
+    "recover": "recover",
+    "doctor": "doctor",
     "breaker": "gates",
     "gate": "gates",
     "db": "database",
