@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +14,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from helix_pipelines.instance.postgres_layout import SYSTEM_ROOT
 from helix_pipelines_tests.databases import Databases, shared_postgres
 from helix_pipelines_tests.fakes.embedding_service import FakeEmbeddingService, running_fake
 from helix_pipelines_tests.stages import DIMENSIONS, Stages
@@ -39,6 +43,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((place for place, start in enumerate(LONGEST_FIRST) if name.startswith(start)), len(LONGEST_FIRST))
 
     items.sort(key=turn)
+
+
+def pytest_sessionstart() -> None:
+    """Remove the databases of temporary homes that are gone: as root, a database is not in its home."""
+    for note in SYSTEM_ROOT.glob("*/home"):
+        home = Path(note.read_text().strip())
+        is_new = time.time() - note.stat().st_mtime < 60  # somebody may be making that home right now
+        if home.is_relative_to(tempfile.gettempdir()) and not home.exists() and not is_new:
+            shutil.rmtree(note.parent, ignore_errors=True)
 
 
 def pytest_configure() -> None:
