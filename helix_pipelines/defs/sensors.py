@@ -6,16 +6,16 @@ import time
 from collections.abc import Sequence
 
 import dagster as dg
-import psycopg
 
 from helix_pipelines.defs.jobs import import_batch_job
 from helix_pipelines.defs.partitions import import_batches
+from helix_pipelines.defs.recovery import recovery_sensor
 from helix_pipelines.defs.resources import DatabaseResource, InboxResource
 from helix_pipelines.ingestion.inbox import list_inbox, take_stable_files
 from helix_pipelines.instance.run_failures import failed_run
 from helix_pipelines.settings import load_settings
 from helix_pipelines.storage.deferral import continue_due
-from helix_pipelines.storage.queue import Launch, launch_next, launched_without_lease, record_run_end, requeue
+from helix_pipelines.storage.queue import Launch, launch_next, record_run_end
 from helix_pipelines.storage.recovery import RetryRules, settle_failed_run
 from helix_pipelines.storage.states import BatchState
 
@@ -31,7 +31,6 @@ PARTITION_TAG = "dagster/partition"
 BATCH_TAG = "helix/batch"
 PRIORITY_TAG = "dagster/priority"
 WILL_RETRY_TAG = "dagster/will_retry"
-ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
 @dg.sensor(
@@ -71,17 +70,12 @@ def inbox_sensor(
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Launches queued batches by priority, then position; never two that import into the same source.",
 )
-def batch_queue_sensor(
-    context: dg.SensorEvaluationContext, database: dg.ResourceParam[DatabaseResource]
-) -> dg.SensorResult | dg.SkipReason:
+def batch_queue_sensor(database: dg.ResourceParam[DatabaseResource]) -> dg.SensorResult | dg.SkipReason:
     """Take what may run now from the queue. Batches are marked before their runs are asked for, so a lost tick launches nothing
-    twice; what it leaves without a run is queued again.
+    twice; what it leaves without a run is `recovery_sensor`'s.
     """
     with database.pool() as pool, pool.transaction() as connection:
-        lost = _requeue_lost(context.instance, connection)
         launches = launch_next(connection, load_settings().max_running_batches)
-    for key in lost:
-        context.log.warning(f"{key} was launched but has no run; it is queued again.")
     if not launches:
         return dg.SkipReason("Nothing to launch.")
     return dg.SensorResult(
@@ -96,20 +90,6 @@ def _run_request(launch: Launch) -> dg.RunRequest:
         partition_key=launch.partition_key,
         tags={BATCH_TAG: launch.name, PRIORITY_TAG: str(launch.priority)},
     )
-
-
-def _requeue_lost(instance: dg.DagsterInstance, connection: psycopg.Connection) -> list[str]:
-    """Queue batches again whose launch came to nothing: Dagster knows no run of theirs that is still to come or under way."""
-    lost: list[str] = []
-    for key in launched_without_lease(connection):
-        alive = instance.get_runs_count(
-            dg.RunsFilter(
-                tags={PARTITION_TAG: key}, statuses=[status for status in dg.DagsterRunStatus if status not in ENDED]
-            )
-        )
-        if not alive and requeue(connection, key):
-            lost.append(key)
-    return lost
 
 
 @dg.run_failure_sensor(
@@ -188,5 +168,6 @@ SENSORS: Sequence[dg.SensorDefinition] = [
     terminated_run_sensor,
     partial_run_sensor,
     retry_sensor,
+    recovery_sensor,
 ]
 """All of them run unless somebody stops them in the UI."""

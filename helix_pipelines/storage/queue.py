@@ -1,4 +1,4 @@
-"""The queue of batches: which one is launched next, and which launches came to nothing."""
+"""The queue of batches: which one is launched next, and what becomes of a batch whose run has ended."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from psycopg.types.json import Jsonb
 from helix_pipelines.storage.positions import end_of_queue
 from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.states import BatchState
-
-LAUNCH_GRACE_SECONDS = 60
-"""Until a launched batch without any run counts as a lost launch; a busy machine starts a run within 15 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +75,6 @@ def launch_next(connection: psycopg.Connection, max_running: int) -> list[Launch
         for key, name, priority, sources in connection.execute(load("queue_waiting")).fetchall()
     ]
     return [_launch(connection, batch) for batch in plan_launches(waiting, frozenset(busy), max_running - running)]
-
-
-def launched_without_lease(connection: psycopg.Connection) -> list[str]:
-    """Partition keys of batches that were launched more than `LAUNCH_GRACE_SECONDS` ago and have not begun."""
-    rows = connection.execute(
-        "SELECT partition_key FROM helix.import_batch WHERE state = 'launched'"
-        " AND coalesce(launched_at, created_at) < clock_timestamp() - make_interval(secs => %s) ORDER BY id",
-        [LAUNCH_GRACE_SECONDS],
-    ).fetchall()
-    return [row[0] for row in rows]
 
 
 def requeue(connection: psycopg.Connection, partition_key: str) -> BatchState | None:

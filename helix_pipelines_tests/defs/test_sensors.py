@@ -82,29 +82,9 @@ def test_the_queue_launches_a_batch_on_its_partition_once(deployment: Deployment
     assert isinstance(tick_queue(instance), dg.SkipReason)
 
 
-def make_lost(deployment: Deployment) -> str:
-    key = deployment.begin(deployment.inbox / "faq.csv")
-    deployment.query("UPDATE helix.import_batch SET launched_at = now() - interval '5 minutes'")
-    return key
-
-
-def test_a_launch_without_a_run_is_launched_again(deployment: Deployment, instance: dg.DagsterInstance) -> None:
-    make_lost(deployment)
-    result = tick_queue(instance)
-    assert isinstance(result, dg.SensorResult)
-    assert len(result.run_requests or []) == 1
-
-
 def make_run(instance: dg.DagsterInstance, key: str, status: dg.DagsterRunStatus) -> dg.DagsterRun:
     job = definitions().resolve_job_def("import_batch_job")
     return instance.create_run_for_job(job, tags={"dagster/partition": key}, status=status)
-
-
-def test_a_launch_whose_run_is_still_to_start_is_left_alone(
-    deployment: Deployment, instance: dg.DagsterInstance
-) -> None:
-    make_run(instance, make_lost(deployment), dg.DagsterRunStatus.STARTING)
-    assert isinstance(tick_queue(instance), dg.SkipReason)
 
 
 def end_of_run(

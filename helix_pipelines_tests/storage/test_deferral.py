@@ -12,11 +12,11 @@ import pytest
 from psycopg.rows import dict_row
 
 from helix_pipelines.resilience.errors import FencedError, UnavailableError
+from helix_pipelines.storage.batch_runs import phase
 from helix_pipelines.storage.batches import BatchSettings, FileRequest, create_batch
 from helix_pipelines.storage.deferral import SHORTEST_WAIT, continue_due, defer
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.gates import reset_breaker
-from helix_pipelines.storage.batch_runs import phase
 from helix_pipelines.storage.states import BatchState
 
 GATE = b"g" * 16
