@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from helix_pipelines.parsing.codes import RowCode
 from helix_pipelines.parsing.columns import REQUIRED_ROLES, map_columns, unique_names
 from helix_pipelines.parsing.limits import ParseLimits
-from helix_pipelines.parsing.rows import ParsedRow
+from helix_pipelines.parsing.rows import NO_EXTRA, ParsedRow
 from helix_pipelines.parsing.tables.csv_records import Record, TornLine
 from helix_pipelines.parsing.text import storable, undecoded
 from helix_pipelines.resilience.errors import FileRejectedError
@@ -42,57 +42,77 @@ class TableRows:
         self._names = unique_names(header)
         self.mapping = {role: self._names[at] for role, at in self._positions.items()}
         roles = set(self._positions.values())
-        self._optional = [(role, at) for role, at in self._positions.items() if role not in REQUIRED_ROLES]
         self._extras = [(name, at) for at, name in enumerate(self._names) if at not in roles]
         self._limits = limits
         self._is_clean = is_clean
 
     def rows(self, records: Iterable[Record], number: int, size: int) -> list[ParsedRow]:
-        """The rows of the records that follow record `number`, which are counted on. `size` is the length of all their text."""
+        """The rows of the records that follow record `number`, which are counted on. `size` is the length of all their text.
+
+        Files of any size go through this loop: a record without a flaw becomes a row in it without a call of our own, which
+        would cost a twentieth of the time of reading.
+        """
         rows: list[ParsedRow] = []
         append = rows.append
         at_question, at_answer = self._positions["question"], self._positions["answer"]
+        at_id, at_category, at_url = (self._positions.get(role) for role in ("external_id", "category", "url"))
+        extras = self._extras
         has_more = self.width > len(REQUIRED_ROLES)
-        # What needs no closer look is decided here, inline: this is the loop that files of any size go through.
-        easy_width = self.width if self._is_clean and size <= self._limits.cell_chars else NO_WIDTH
+        is_sound = self._is_clean and size <= self._limits.cell_chars
+        easy_width = self.width if is_sound else NO_WIDTH
         for record in records:
-            if len(record) == easy_width:
-                question, answer = record[at_question], record[at_answer]  # type: ignore[index]
-                if question and answer and not question.isspace() and not answer.isspace():
-                    number += 1
-                    row = ParsedRow(number, question, answer)
-                    append(self._with_all_fields(row, record) if has_more else row)  # type: ignore[arg-type]
+            fields: list[str] = record  # type: ignore[assignment]  # a torn line has no width, and never comes so far
+            if len(fields) != easy_width or not (fields[at_question].strip() and fields[at_answer].strip()):
+                if _is_blank(record):
                     continue
-            if not _is_blank(record):
-                number += 1
-                append(self._examined(number, record))
+                refused = self._refused(number + 1, record, is_sound=is_sound)
+                if refused is not None:
+                    number += 1
+                    append(refused)
+                    continue
+                fields = [*fields, *[""] * (self.width - len(fields))]
+            number += 1
+            if not has_more:
+                append(ParsedRow(number, fields[at_question], fields[at_answer], None, None, None, None, NO_EXTRA))
+                continue
+            extra = {} if extras else NO_EXTRA
+            for name, at in extras:
+                if field := fields[at]:
+                    extra[name] = field
+            append(
+                ParsedRow(
+                    number,
+                    fields[at_question],
+                    fields[at_answer],
+                    None,
+                    None if at_id is None else fields[at_id] or None,
+                    None if at_category is None else fields[at_category] or None,
+                    None if at_url is None else fields[at_url] or None,
+                    extra,
+                )
+            )
         return rows
 
-    def _with_all_fields(self, row: ParsedRow, record: list[str]) -> ParsedRow:
-        """The row with the fields beside question and answer."""
-        for role, at in self._optional:
-            setattr(row, role, record[at] or None)
-        row.extra = {name: record[at] for name, at in self._extras if record[at]}
-        return row
-
-    def _examined(self, number: int, record: Record) -> ParsedRow:
-        """The row of a record that may have something wrong with it."""
+    def _refused(self, number: int, record: Record, *, is_sound: bool) -> ParsedRow | None:
+        """The row of a record that something is wrong with, None where nothing is. `is_sound`: its texts have no flaw."""
         if isinstance(record, TornLine):
             raw = storable(record.text.rstrip("\r\n"), self._limits.cell_chars)
             return ParsedRow(number, code=record.code, reason=record.reason, raw=raw)
-        refusal = self._refusal(record)
-        if refusal is not None:
-            code, reason = refusal
-            return ParsedRow(number, code=code, reason=reason, raw=self._raw(record))
-        fields = record + [""] * (self.width - len(record))
-        row = ParsedRow(number, fields[self._positions["question"]], fields[self._positions["answer"]])
-        return self._with_all_fields(row, fields)
+        refusal = (None if is_sound else self._flaw_in(record)) or self._lack(record)
+        if refusal is None:
+            return None
+        code, reason = refusal
+        return ParsedRow(number, code=code, reason=reason, raw=self._raw(record))
 
-    def _refusal(self, record: list[str]) -> tuple[RowCode, str] | None:
-        """Why the record is refused: what is wrong with its texts first, then its shape, then what is missing."""
+    def _flaw_in(self, record: list[str]) -> tuple[RowCode, str] | None:
+        """What is wrong with the first bad text of a record."""
         for name, field in zip(self._all_names(record), record, strict=True):
             if (flaw := self._flaw(field)) is not None:
                 return flaw[0], f"{name[:NAME_CHARS]!r} {flaw[1]}"
+        return None
+
+    def _lack(self, record: list[str]) -> tuple[RowCode, str] | None:
+        """What is wrong with the shape of a record, or what is missing in it."""
         if not _is_blank(record[self.width :]):
             return RowCode.TOO_MANY_FIELDS, f"{len(record)} fields under {self.width} columns"
         for role, code in (("question", RowCode.QUESTION_MISSING), ("answer", RowCode.ANSWER_MISSING)):
@@ -126,4 +146,4 @@ class TableRows:
 
 
 def _is_blank(record: Record) -> bool:
-    return isinstance(record, list) and not any(field and not field.isspace() for field in record)
+    return isinstance(record, list) and not any(map(str.strip, record))

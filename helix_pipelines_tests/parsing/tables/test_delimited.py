@@ -18,6 +18,7 @@ from helix_pipelines.parsing.limits import ParseLimits
 from helix_pipelines.parsing.notes import NoteCode
 from helix_pipelines.parsing.readers import make_reader
 from helix_pipelines.parsing.request import ReadRequest
+from helix_pipelines.parsing.rows import ParsedRow
 from helix_pipelines.resilience.errors import FileRejectedError
 from helix_pipelines_tests.parsing.reading import read
 
@@ -118,6 +119,19 @@ def test_separators_at_the_end_of_a_row_are_not_too_many_fields() -> None:
 def test_a_short_row_that_has_its_pair_is_accepted() -> None:
     (row,) = read("question,answer,note\nq1,a1\n").rows
     assert (row.code, row.extra) == (None, {})
+
+
+def test_rows_that_were_looked_at_closely_have_the_same_fields_as_their_neighbours() -> None:
+    header = "id,question,answer,category,url,note\n"
+    plain, trailing, short = read(f"{header}1,q,a,c,u,n\n1,q,a,c,u,n,\n1,q,a,c\n").rows
+    assert (plain.external_id, plain.category, plain.url, plain.extra) == ("1", "c", "u", {"note": "n"})
+    assert trailing == ParsedRow(2, "q", "a", None, "1", "c", "u", {"note": "n"})
+    assert short == ParsedRow(3, "q", "a", None, "1", "c", None, {})
+
+
+def test_blank_metadata_is_none_and_not_an_empty_text() -> None:
+    (row,) = read("question,answer,category,url,note\nq,a,,,\n").rows
+    assert (row.category, row.url, row.extra) == (None, None, {})
 
 
 def test_fields_find_their_roles_and_the_others_stay_as_metadata() -> None:
