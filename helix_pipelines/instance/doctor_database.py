@@ -128,10 +128,12 @@ def check_connections(url: str, settings: Settings) -> Answer:
     pools = settings.max_running_batches + SENSOR_THREADS
     pool = settings.database_pool_size + settings.database_max_overflow
     processes = settings.max_running_batches + DAGSTER_PROCESSES
-    needed = pools * pool + processes * DAGSTER_CONNECTIONS
+    gates = settings.max_running_batches
+    needed = pools * pool + gates + processes * DAGSTER_CONNECTIONS
     detail = (
-        f"{needed} at most: {pools} pools of {pool} ({settings.max_running_batches} runs, {SENSOR_THREADS} sensors) and"
-        f" {processes} Dagster processes with {DAGSTER_CONNECTIONS}. The server allows {allowed}, {used} are in use."
+        f"{needed} at most: {pools} pools of {pool} ({settings.max_running_batches} runs, {SENSOR_THREADS} sensors),"
+        f" {gates} to gates, {processes} Dagster processes with {DAGSTER_CONNECTIONS}."
+        f" The server allows {allowed}, {used} are in use."
     )
     advice = (
         "Raise max_connections of the server, or lower HELIX_MAX_RUNNING_BATCHES, HELIX_DATABASE_POOL_SIZE or"

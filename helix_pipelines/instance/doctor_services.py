@@ -12,8 +12,9 @@ from helix_pipelines.embedding.client import EmbeddingClient
 from helix_pipelines.instance.checkup import Answer, Check, fault, ok, warning
 from helix_pipelines.instance.doctor_database import connected
 from helix_pipelines.instance.services import EmbeddingEndpoint, planned_endpoint
+from helix_pipelines.resilience.errors import UnavailableError
 from helix_pipelines.resilience.gate import Gate, gate_connection
-from helix_pipelines.resilience.gated_calls import GatedCalls
+from helix_pipelines.resilience.interactive import call_now
 from helix_pipelines.settings import Settings
 from helix_pipelines.storage.migrations import HEAD
 from helix_pipelines.storage.schema import current_revision
@@ -30,9 +31,10 @@ def embedding_check(settings: Settings, url: str) -> Check:
 
 
 def check_embedding(settings: Settings, url: str) -> Answer:
-    """Ask for the vector of one text, through the gate as every request. The local embedder only has to be installed.
+    """Ask for the vector of one text, through the gate as a search does: from its reserve, but not beyond any limit.
 
-    Raises SetupError for settings that cannot be, and what the service and its gate raise.
+    The local embedder is not started; it has to be installed.
+    Raises SetupError for settings that cannot be, GlobalError where the gate is shut, and what the service raises.
     """
     endpoint = planned_endpoint(settings)
     if endpoint.is_own:
@@ -48,7 +50,10 @@ def check_embedding(settings: Settings, url: str) -> Answer:
             "SELECT model, dimensions FROM helix.embedding_generation WHERE status = 'active'"
         ).fetchone()
     began = time.monotonic()
-    dimensions = _ask(settings, endpoint, url)
+    try:
+        dimensions = _ask(settings, endpoint, url)
+    except UnavailableError as error:
+        return warning(error.message, "Imports wait for it by themselves; see `helix breaker status`.")
     detail = f"{endpoint.model} answers after {time.monotonic() - began:.2f} s with {dimensions} dimensions."
     if active is not None and active != (endpoint.model, dimensions):
         return fault(
@@ -71,6 +76,8 @@ def _ask(settings: Settings, endpoint: EmbeddingEndpoint, url: str) -> int:
         Gate(partial(gate_connection, url), endpoint.gate_key, SERVICE, endpoint.limits(settings)) as gate,
         closing(client),
     ):
-        calls = GatedCalls(gate, endpoint.model, patience=ANSWER_SECONDS / 2)
-        reply = calls.call(lambda deadline: client.embed(PROBE, deadline), PROBE_TOKENS, ANSWER_SECONDS)
+        deadline = time.monotonic() + ANSWER_SECONDS
+        reply = call_now(
+            gate, lambda ends: client.embed(PROBE, ends), tokens=PROBE_TOKENS, scope=endpoint.model, deadline=deadline
+        )
     return reply.dimensions

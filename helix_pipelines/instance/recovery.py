@@ -20,7 +20,7 @@ from helix_pipelines.instance.dagster_home import dagster_environment, prepare_d
 from helix_pipelines.instance.run_failures import failed_run
 from helix_pipelines.instance.run_workers import PARTITION_TAG, judge
 from helix_pipelines.settings import Settings
-from helix_pipelines.storage.claims import claim_of_run
+from helix_pipelines.storage.claims import Claim, claim_of_run
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.queue import record_run_end, requeue
 from helix_pipelines.storage.recovery import WORKER_LOST, FailedRun, RetryRules, settle_failed_run
@@ -92,18 +92,24 @@ class Recovery:
             records |= {record.dagster_run.run_id: record for record in on_batch}
         keys = [key for record in records.values() if (key := record.dagster_run.tags.get(PARTITION_TAG)) is not None]
         with self._database.transaction() as connection:
-            claims = {run_id: claim_of_run(connection, run_id) for run_id in records}
+            claims = {
+                run_id: claim_of_run(connection, run_id)
+                for run_id, record in records.items()
+                if record.dagster_run.status in UNDER_WAY
+            }
             belong = owners(connection, keys)
-        runs = []
-        for run_id, record in records.items():
-            run = record.dagster_run
-            stage = STAGES.get(run.status, RunStage.WAITING)
-            facts = RunFacts(run_id, run.tags.get(PARTITION_TAG), stage, ended=_seconds_since_end(record))
-            if run.status in UNDER_WAY:
-                verdict, reason = judge(self._instance, run, claims[run_id])
-                facts = RunFacts(run_id, facts.partition_key, stage, verdict, reason)
-            runs.append(facts)
-        return Situation(batches, runs, belong)
+        return Situation(batches, [self._facts(record, claims) for record in records.values()], belong)
+
+    def _facts(self, record: dg.RunRecord, claims: Mapping[str, Claim | None]) -> RunFacts:
+        run = record.dagster_run
+        facts = RunFacts(run.run_id, run.tags.get(PARTITION_TAG), STAGES.get(run.status, RunStage.WAITING))
+        if run.is_finished:
+            ended = record.end_time or record.update_timestamp.timestamp()
+            return replace(facts, ended=time.time() - ended)
+        if run.run_id in claims:
+            verdict, reason = judge(self._instance, run, claims[run.run_id])
+            return replace(facts, verdict=verdict, reason=reason)
+        return facts
 
     def _runs(self, filters: dg.RunsFilter, limit: int | None = None) -> Sequence[dg.RunRecord]:
         return self._instance.get_run_records(filters, limit=limit)
@@ -191,7 +197,7 @@ class Recovery:
 
 
 def opened_instance(settings: Settings, url: str) -> dg.DagsterInstance:
-    """The deployment's instance, opened outside of Dagster's own processes; for the caller to close (it is a context manager)."""
+    """The deployment's instance, for processes that Dagster did not start; its block ends by closing it."""
     prepare_dagster_home(settings, url)
     os.environ.update(dagster_environment(settings, url))  # Dagster finds its instance by nothing else
     return dg.DagsterInstance.get()
@@ -202,9 +208,3 @@ def opened_recovery(settings: Settings, url: str) -> Iterator[Recovery]:
     """Recovery by hand."""
     with closing(Database.from_settings(url, settings)) as database, opened_instance(settings, url) as instance:
         yield Recovery(instance, database, RetryRules.from_settings(settings))
-
-
-def _seconds_since_end(record: dg.RunRecord) -> float | None:
-    if record.dagster_run.is_finished:
-        return time.time() - (record.end_time or record.update_timestamp.timestamp())
-    return None

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
 from helix_pipelines.cli import main
 from helix_pipelines.instance import doctor_files
 from helix_pipelines.instance.checkup import Answer, Check, Status, ok, run_checks
-from helix_pipelines.instance.doctor_database import check_clock, check_connections
+from helix_pipelines.instance.dagster_home import prepare_dagster_home
+from helix_pipelines.instance.doctor_database import SENSOR_THREADS, check_clock, check_connections
 from helix_pipelines.instance.doctor_files import check_inbox, check_litter, check_store
 from helix_pipelines.settings import Settings
 from helix_pipelines_tests.deployment import Deployment
@@ -86,6 +88,19 @@ def test_a_service_that_is_away_is_a_fault_within_the_time(
     code, checks = examine(capfd)
     assert time.monotonic() - began < 30
     assert (code, checks["embedding"]["status"]) == (1, "fault")
+    assert deployment.service.counters().requests == 1
+
+
+def test_a_service_whose_places_are_taken_is_only_a_warning(
+    deployment: Deployment,
+    instance: dg.DagsterInstance,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HELIX_EMBEDDING_RPM", "1")
+    examine(capfd)
+    _, checks = examine(capfd)
+    assert (checks["embedding"]["status"], "its budget is in use" in checks["embedding"]["detail"]) == ("warning", True)
 
 
 def test_without_a_database_the_rest_is_still_looked_at(
@@ -125,9 +140,14 @@ def test_a_check_that_hangs_is_told_and_holds_up_no_other() -> None:
     assert results[0].answer.detail == "There was no answer within 0.3 s."
 
 
-def test_the_connections_of_a_deployment_are_counted(migrated_url: str) -> None:
+def test_the_connections_of_a_deployment_are_counted(migrated_url: str, tmp_path: Path) -> None:
     answer = check_connections(migrated_url, Settings())
-    assert (answer.status, answer.detail[:34]) == (Status.OK, "60 at most: 6 pools of 5 (2 runs, ")
+    expected = "62 at most: 6 pools of 5 (2 runs, 4 sensors), 2 to gates, 6 Dagster processes with 5."
+    assert (answer.status, expected in answer.detail) == (Status.OK, True)
+    configured = yaml.safe_load(
+        (prepare_dagster_home(Settings(home=tmp_path), migrated_url) / "dagster.yaml").read_text()
+    )
+    assert configured["sensors"]["num_workers"] == SENSOR_THREADS
 
 
 @pytest.mark.parametrize(("ahead", "expected"), [(0, Status.OK), (10, Status.WARNING), (-100, Status.FAULT)])
