@@ -4,7 +4,7 @@ Nothing is passed through Dagster's IO managers. A stage finds its work in the d
 about, so a re-execution never reads what a newer run wrote; what a stage has done already it does not do again.
 
 Every asset may end without a materialization (`output_required=False`): where its batch is another run's, or a person asked the
-run to stop, `working_on_batch` leaves the block, and what comes after is skipped.
+run to stop, `ending_quietly` leaves the block, and what comes after is skipped.
 """
 
 # No `from __future__ import annotations`: Dagster reads the annotation of `config` as it stands.
@@ -25,7 +25,7 @@ from helix_pipelines.defs.findings import (
     texts_are_embedded,
 )
 from helix_pipelines.defs.partitions import import_batches
-from helix_pipelines.defs.phases import heed_person, postpone, working_on_batch
+from helix_pipelines.defs.phases import ending_quietly, heed_person, postpone, working_on_batch
 from helix_pipelines.defs.reports import FILES_SHOWN, embedding_metadata, file_metadata, refused_table, waiting
 from helix_pipelines.defs.resources import DatabaseResource, EmbeddingResource, StoreResource
 from helix_pipelines.embedding.filling import embed_batch, failed_rows
@@ -64,7 +64,7 @@ def source_files(
 
     A file that cannot be imported is rejected with a code and a reason; its neighbours go on.
     """
-    with working_on_batch(context, database, batch_run, "source_files") as (pool, batch):
+    with ending_quietly(context), working_on_batch(context, database, batch_run, "source_files") as (pool, batch):
         choose(pool, batch, config)
         report = take_in(pool, batch, store.store(), store.limits())
         yield dg.MaterializeResult(metadata=file_metadata(report.files, report.seconds))
@@ -91,7 +91,7 @@ def parsed_rows(
 
     A record that cannot be used is quarantined with its row number, a code and a reason. None is lost.
     """
-    with working_on_batch(context, database, batch_run, "parsed_rows") as (pool, batch):
+    with ending_quietly(context), working_on_batch(context, database, batch_run, "parsed_rows") as (pool, batch):
         report = parse_batch(pool, batch, store.store(), store.limits())
         yield dg.MaterializeResult(
             metadata={
@@ -124,7 +124,7 @@ def qa_pairs(
     Rows are matched to their source's earlier ones by content, by external id, then by question. Content never changes: a
     correction is a new pair that replaces the old one once it is embedded.
     """
-    with working_on_batch(context, database, batch_run, "qa_pairs") as (pool, batch):
+    with ending_quietly(context), working_on_batch(context, database, batch_run, "qa_pairs") as (pool, batch):
         report = decide_batch(pool, batch)
         yield dg.MaterializeResult(
             metadata={
@@ -161,7 +161,7 @@ def embeddings(
     A text that the service refuses fails alone. A key or model that it refuses ends the step at once. While the service is away
     or a budget is spent the partition stays unmaterialized: its batch is deferred and goes on by itself.
     """
-    with working_on_batch(context, database, batch_run, "embeddings") as (pool, batch):
+    with ending_quietly(context), working_on_batch(context, database, batch_run, "embeddings") as (pool, batch):
         with embedding.service(pool) as service, merging_terms(pool):
             heed_person(context, pool, service.calls.key)
             report = embed_batch(pool, batch, service)
@@ -203,7 +203,7 @@ def knowledge_base(
 
     One whole, so it is not partitioned; a run brings it up to date with its batch.
     """
-    with working_on_batch(context, database, batch_run, "knowledge_base") as (pool, batch):
+    with ending_quietly(context), working_on_batch(context, database, batch_run, "knowledge_base") as (pool, batch):
         report = publish_batch(pool, batch)
         indexes = index_segments(pool.url)  # the batch is done by now, so nobody waits for what may take minutes
         yield dg.MaterializeResult(

@@ -38,25 +38,33 @@ RETRY_TAG = "dagster/retry_number"
 
 
 @contextmanager
+def ending_quietly(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Leave a block without an error where the batch is another run's, or somebody asked the run to stop.
+
+    The asset then yields nothing, what comes after it is skipped, and the run ends as a success whose tag says what it came to.
+    It goes before `working_on_batch`, which may find that out before its own block begins: that one could not be left out.
+    """
+    try:
+        yield
+    except (BatchBusyError, FencedError) as error:
+        _leave(context, SKIPPED, error)
+    except BatchStoppedError as error:
+        _leave(context, OUTCOMES[StopReason(error.reason)], error)
+
+
+@contextmanager
 def working_on_batch(
     context: dg.AssetExecutionContext, database: DatabaseResource, run: BatchRun, phase: str
 ) -> Iterator[tuple[Database, BatchWork]]:
     """Hold the run's batch for one phase. The block gets the pool to work on and the batch.
 
-    A block that may not go on, as the batch is another run's or somebody asked the run to stop, is left without an error: the
-    asset yields nothing, what comes after it is skipped, and the run ends as a success whose tag says what it came to. Raises
-    what `translated` makes of errors.
+    Raises what `ending_quietly` reacts to, and what `translated` makes of errors.
     """
-    try:
-        with translated(load_settings(), phase, context.retry_number, run), database.pool() as pool:
-            if not context.has_partition_key:
-                raise UsageError("PARTITION_MISSING", "Choose the partition, that is the import batch, to materialize.")
-            with run.phase(pool, context.partition_key, phase) as batch:
-                yield pool, batch
-    except (BatchBusyError, FencedError) as error:
-        _leave(context, SKIPPED, error)
-    except BatchStoppedError as error:
-        _leave(context, OUTCOMES[StopReason(error.reason)], error)
+    with translated(load_settings(), phase, context.retry_number, run), database.pool() as pool:
+        if not context.has_partition_key:
+            raise UsageError("PARTITION_MISSING", "Choose the partition, that is the import batch, to materialize.")
+        with run.phase(pool, context.partition_key, phase) as batch:
+            yield pool, batch
 
 
 @contextmanager
