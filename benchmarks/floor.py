@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import struct
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,8 +21,10 @@ from typing import Any
 
 import numpy as np
 
+from helix_pipelines.embedding import vectors
 from helix_pipelines.embedding.generations import Generation, ensure_generation
 from helix_pipelines.embedding.passages import passages, text_hash
+from helix_pipelines.embedding.readiness import serve_ready
 from helix_pipelines.embedding.texts import WINDOW_ROWS
 from helix_pipelines.enrichment.categorize import categorizer
 from helix_pipelines.enrichment.ranges import key_ranges
@@ -32,17 +35,20 @@ from helix_pipelines.parsing.readers import make_reader
 from helix_pipelines.parsing.request import ReadRequest
 from helix_pipelines.parsing.staging import CONTENT_COLUMNS, LEDGER_COLUMNS, staged_rows
 from helix_pipelines.serving.terms import TERMS_VERSION
+from helix_pipelines.storage.arrays import binary_array
 from helix_pipelines.storage.batch_runs import phase
 from helix_pipelines.storage.batches import BatchSettings, FileRequest, create_batch
 from helix_pipelines.storage.checkpoints import Checkpoint, write_checkpoint
-from helix_pipelines.storage.copying import RAW, copy_rows
+from helix_pipelines.storage.copying import copy_rows
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.leases import BatchWork
 from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.schema import ensure_schema
 
 DIMENSIONS = 384
-VECTOR_COLUMNS = (("text_hash", "uuid"), ("vector", RAW), ("tokens", "int4"))
+UUID_BEFORE = b"\x00\x00\x00\x10"
+HALFVEC_BEFORE = struct.pack(">ihh", vectors.HALFVEC_HEADER + vectors.HALF_BYTES * DIMENSIONS, DIMENSIONS, 0)
+"""What stands before a uuid and before a vector in an array: their length in bytes, and a vector's own header."""
 Prepared = list[tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]]
 
 
@@ -123,8 +129,8 @@ class Floor:
         """Passages, pending texts, vectors and what they make searchable, window by window."""
         with self.database.transaction() as connection:
             pairs = connection.execute("SELECT id, question, answer FROM helix.qa_pair ORDER BY id").fetchall()
-        vectors = np.random.default_rng(7).standard_normal((WINDOW_ROWS, DIMENSIONS)).astype(">f2")
-        payloads = [b"\x01\x80\x00\x00" + vector.tobytes() for vector in vectors]
+        random = np.random.default_rng(7).standard_normal((WINDOW_ROWS, DIMENSIONS)).astype(">f2")
+        payloads = [HALFVEC_BEFORE + vector.tobytes() for vector in random]
         for window in _windows(pairs):
             units = [
                 (pair, ordinal, text_hash(body), body)
@@ -137,17 +143,21 @@ class Floor:
                 self._store(generation, columns, payloads)
 
     def _open(self, generation: Generation, columns: list[list[Any]]) -> None:
+        pairs, ordinals, keys, bodies = columns
         with self.database.transaction() as connection:
-            connection.execute(load("insert_passages"), [generation.recipe, *columns])
             connection.execute(
                 load("claim_new_texts"),
                 {
                     "generation": generation.id,
+                    "recipe": generation.recipe,
                     "token": self.batch.lease.token,
                     "seconds": 900,
                     "job": 1,
                     "run_id": self.batch.run_id,
-                    "hashes": columns[2],
+                    "pairs": pairs,
+                    "ordinals": ordinals,
+                    "hashes": keys,
+                    "bodies": bodies,
                 },
             )
             self.batch.lease.fence(connection)
@@ -155,15 +165,18 @@ class Floor:
     def _store(self, generation: Generation, columns: list[list[Any]], payloads: list[bytes]) -> None:
         keys: list[uuid.UUID] = list(dict.fromkeys(columns[2]))
         with self.database.transaction() as connection:
-            connection.execute(load("create_arrived_vector"))
-            rows = zip(keys, itertools.cycle(payloads), itertools.repeat(18))
-            copy_rows(connection, "arrived_vector", VECTOR_COLUMNS, rows)
-            connection.execute("ANALYZE arrived_vector")
-            connection.execute(load("store_vectors"), {"generation": generation.id, "run_id": self.batch.run_id})
+            connection.execute(vectors.BY_LOOKUP)
+            arrived = {
+                "hashes": binary_array(connection, "uuid", len(keys), (UUID_BEFORE + key.bytes for key in keys)),
+                "vectors": binary_array(
+                    connection, "halfvec", len(keys), itertools.islice(itertools.cycle(payloads), len(keys))
+                ),
+                "tokens": [18] * len(keys),
+            }
             connection.execute(
-                load("serve_ready"),
-                {"pairs": columns[0], "generation": generation.id, "recipe": generation.recipe},
+                load("store_vectors"), {**arrived, "generation": generation.id, "run_id": self.batch.run_id}
             )
+            serve_ready(connection, generation, pairs=columns[0])
             self.batch.lease.fence(connection)
 
 

@@ -12,6 +12,7 @@ import psycopg
 
 from helix_pipelines.embedding.generations import Generation
 from helix_pipelines.embedding.passages import passages, text_hash
+from helix_pipelines.embedding.readiness import serve_ready
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.imports import ImportJob
 from helix_pipelines.storage.leases import BatchWork
@@ -21,6 +22,9 @@ WINDOW_ROWS = 4_000
 """Ledger lines looked at in one transaction: some tens of milliseconds, and at most a few MB of text in memory."""
 CLAIM_SECONDS = 900
 """A claim lapses after this even if its holder lives: nobody sits on a text for a quarter of an hour."""
+
+Unit = tuple[int, int, uuid.UUID, str]
+"""A passage: its pair, its place among the pair's passages, the key of its text and the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +53,14 @@ class PendingTexts:
     def settle(self, texts: Sequence[Text]) -> None:
         """Texts that have been stored are not in hand any more. May be called by another thread than the iterating one."""
         with self._lock:
-            self._in_hand.difference_update(text.hash for text in texts)
+            if self._in_hand:
+                self._in_hand.difference_update(text.hash for text in texts)
 
     def new(self) -> Iterator[list[Text]]:
         """Texts of new pairs, file by file and window by window."""
         for job in self._imports:
             for first in self._batch.write(self._database, partial(self._windows, job=job)):
-                yield self._take(self._batch.write(self._database, partial(self._open_window, job=job, first=first)))
+                yield self._batch.write(self._database, partial(self._open_window, job=job, first=first))
 
     def left(self) -> Iterator[list[Text]]:
         """Texts that are pending and free: left by earlier runs, by others that died, or due for another attempt."""
@@ -86,35 +91,31 @@ class PendingTexts:
         """Cut the window's new pairs into passages, claim unknown texts, serve pairs whose texts are all known."""
         recipe = self._generation.recipe
         window = {"ledger": job.ledger_id, "first": first, "last": first + WINDOW_ROWS - 1, "recipe": recipe}
+        open_pairs = connection.execute(load("open_window"), window).fetchall()
         units = [
             (pair, ordinal, text_hash(body), body)
-            for pair, question, answer in connection.execute(load("open_passages"), window)
+            for pair, question, answer in open_pairs
+            if question is not None
             for ordinal, body in enumerate(passages(question, answer, recipe))
         ]
-        bodies = {key: body for _, _, key, body in units}
-        claimed: list[Text] = []
-        if units:
-            pairs, ordinals, keys, texts = (list(column) for column in zip(*units, strict=True))
-            connection.execute(load("insert_passages"), [recipe, pairs, ordinals, keys, texts])
-            fresh = connection.execute(load("claim_new_texts"), {**self._claim(), "job": job.id, "hashes": keys})
-            claimed = [Text(key, bodies[key], job.id) for (key,) in fresh]
-        waiting = {text.hash for text in claimed}
-        self._serve_window(connection, window, {pair for pair, _, key, _ in units if key in waiting})
-        return claimed
+        claimed = self._claim_new(connection, job, units) if units else {}
+        waiting = {pair for pair, _, key, _ in units if key in claimed}
+        ready = [pair for pair, _, _ in open_pairs if pair not in waiting]
+        if ready:
+            serve_ready(connection, self._generation, pairs=ready)
+        return [Text(key, body, job.id) for key, body in claimed.items()]
 
-    def _serve_window(self, connection: psycopg.Connection, window: dict[str, object], waiting: set[int]) -> None:
-        """Pairs of other sources or of an undone import may have all their vectors already; `waiting` ones have not."""
-        unserved = connection.execute(load("unserved_pairs"), window).fetchall()
-        pairs = [pair for (pair,) in unserved if pair not in waiting]
-        if pairs:
-            connection.execute(
-                load("serve_ready"),
-                {
-                    "pairs": pairs,
-                    "generation": self._generation.id,
-                    "recipe": self._generation.recipe,
-                },
-            )
+    def _claim_new(self, connection: psycopg.Connection, job: ImportJob, units: Sequence[Unit]) -> dict[uuid.UUID, str]:
+        """Store passages and claim those of their texts that no run has met; returns these by their keys."""
+        pairs, ordinals, keys, bodies = (list(column) for column in zip(*units, strict=True))
+        known = connection.execute(
+            load("claim_new_texts"),
+            {**self._claim(), "job": job.id, "pairs": pairs, "ordinals": ordinals, "hashes": keys, "bodies": bodies},
+        )
+        claimed = dict(zip(keys, bodies, strict=True))
+        for (key,) in known:
+            del claimed[key]
+        return claimed
 
     def _claim_pending(self, connection: psycopg.Connection) -> list[Text]:
         with self._lock:
