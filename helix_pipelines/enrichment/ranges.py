@@ -6,8 +6,8 @@ import math
 import uuid
 from typing import NamedTuple
 
-RANGE_ROWS = 20_000
-"""Rows of a range on average: a transaction of about a second."""
+RANGE_ROWS = 30_000
+"""Rows of a range on average: a transaction of one or two seconds."""
 MAX_RANGES = 64
 """Each range scans the import's ledger lines once, so their number is bounded; beyond 1.3M rows ranges grow instead."""
 _SPACE = 1 << 128

@@ -13,5 +13,7 @@ SET pair_id = EXCLUDED.pair_id, import_job_id = EXCLUDED.import_job_id, ordinal 
     row_number = EXCLUDED.row_number, sheet = EXCLUDED.sheet, content_hash = EXCLUDED.content_hash,
     question_key = EXCLUDED.question_key, external_key = EXCLUDED.external_key, category = EXCLUDED.category,
     url = EXCLUDED.url, stale = o.stale AND o.pair_id = EXCLUDED.pair_id
-WHERE (SELECT arrival FROM helix.import_job WHERE id = o.import_job_id)
-      <= (SELECT arrival FROM helix.import_job WHERE id = EXCLUDED.import_job_id)
+WHERE o.import_job_id <> ALL (ARRAY(SELECT later.id
+                                    FROM helix.import_job later
+                                    JOIN helix.import_job mine ON mine.id = %(job)s AND later.arrival > mine.arrival
+                                    WHERE later.source_id = %(source)s))
