@@ -13,10 +13,15 @@ from helix_pipelines.settings import Settings
 from helix_pipelines.storage.schema import sqlalchemy_url
 
 
+GONE_HOST = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+"""A host that was cut off is given up after 30 s at the latest (seconds; the last one milliseconds), where TCP would take hours."""
+
+
 class Database:
     """A pool of connections to one database.
 
-    Connections of a deployment are processes x (pool_size + max_overflow), so both are small. A pooled connection is tested
+    Connections of a deployment are processes x (pool_size + max_overflow), so both are small: a run worker has two pools (the
+    work's and one connection for the lease), the daemon one for each sensor that looks right now. A pooled connection is tested
     before use (pre-ping) and replaced after `pool_recycle` seconds, as firewalls drop idle ones.
     """
 
@@ -31,7 +36,7 @@ class Database:
             pool_timeout=pool_timeout,
             pool_recycle=pool_recycle,
             pool_pre_ping=True,
-            connect_args={"application_name": "helix", "connect_timeout": 10},
+            connect_args={"application_name": "helix", "connect_timeout": 10, **GONE_HOST},
         )
 
     @classmethod
