@@ -13,7 +13,7 @@ from helix_pipelines.settings import Settings
 from helix_pipelines.storage.schema import sqlalchemy_url
 
 GONE_HOST = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
-"""A host that was cut off is given up after 30 s at most, where TCP would take hours. Seconds, and milliseconds in the last one."""
+"""A host that was cut off is given up after 30 s at most; TCP alone takes hours. In seconds, the last one in milliseconds."""
 
 
 class Database:
