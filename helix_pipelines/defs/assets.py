@@ -21,6 +21,7 @@ from helix_pipelines.defs.findings import (
     TEXTS_EMBEDDED,
     check_spec,
     files_are_accepted,
+    not_known,
     rows_are_accepted,
     texts_are_embedded,
 )
@@ -86,12 +87,15 @@ def parsed_rows(
     database: dg.ResourceParam[DatabaseResource],
     batch_run: dg.ResourceParam[BatchRun],
     store: dg.ResourceParam[StoreResource],
-) -> Iterator[Materialized]:
+) -> Iterator[Materialized | dg.AssetCheckResult]:
     """Every record of every file, in the ledger: read in bounded chunks, each with its checkpoint.
 
     A record that cannot be used is quarantined with its row number, a code and a reason. None is lost.
     """
-    with ending_quietly(context), working_on_batch(context, database, batch_run, "parsed_rows") as (pool, batch):
+    with (
+        ending_quietly(context) as ending,
+        working_on_batch(context, database, batch_run, "parsed_rows") as (pool, batch),
+    ):
         report = parse_batch(pool, batch, store.store(), store.limits())
         yield dg.MaterializeResult(
             metadata={
@@ -101,6 +105,8 @@ def parsed_rows(
             },
             check_results=[files_are_accepted(report.files)],
         )
+    if ending.outcome is not None:
+        yield not_known(FILES_ACCEPTED, ending.outcome)
 
 
 @dg.asset(
@@ -118,13 +124,13 @@ def qa_pairs(
     context: dg.AssetExecutionContext,
     database: dg.ResourceParam[DatabaseResource],
     batch_run: dg.ResourceParam[BatchRun],
-) -> Iterator[Materialized]:
+) -> Iterator[Materialized | dg.AssetCheckResult]:
     """Question/answer pairs, and what was decided on each row: inserted, updated, unchanged or duplicate.
 
     Rows are matched to their source's earlier ones by content, by external id, then by question. Content never changes: a
     correction is a new pair that replaces the old one once it is embedded.
     """
-    with ending_quietly(context), working_on_batch(context, database, batch_run, "qa_pairs") as (pool, batch):
+    with ending_quietly(context) as ending, working_on_batch(context, database, batch_run, "qa_pairs") as (pool, batch):
         report = decide_batch(pool, batch)
         yield dg.MaterializeResult(
             metadata={
@@ -137,6 +143,8 @@ def qa_pairs(
             },
             check_results=[rows_are_accepted(report.files)],
         )
+    if ending.outcome is not None:
+        yield not_known(ROWS_ACCEPTED, ending.outcome)
 
 
 @dg.asset(
@@ -161,7 +169,10 @@ def embeddings(
     A text that the service refuses fails alone. A key or model that it refuses ends the step at once. While the service is away
     or a budget is spent the partition stays unmaterialized: its batch is deferred and goes on by itself.
     """
-    with ending_quietly(context), working_on_batch(context, database, batch_run, "embeddings") as (pool, batch):
+    with (
+        ending_quietly(context) as ending,
+        working_on_batch(context, database, batch_run, "embeddings") as (pool, batch),
+    ):
         with embedding.service(pool) as service, merging_terms(pool):
             heed_person(context, pool, service.calls.key)
             report = embed_batch(pool, batch, service)
@@ -183,6 +194,8 @@ def embeddings(
             },
             check_results=[embedded],
         )
+    if ending.outcome is not None:
+        yield not_known(TEXTS_EMBEDDED, ending.outcome)
 
 
 @dg.asset(

@@ -36,6 +36,16 @@ def texts_are_embedded(failed: int, pending: int, texts: int) -> dg.AssetCheckRe
     return _warning(TEXTS_EMBEDDED, failed + pending, texts, "texts have no vector", failed=failed, pending=pending)
 
 
+def not_known(name: str, outcome: str) -> dg.AssetCheckResult:
+    """Says that a run ended before the check could be answered. Dagster wants a result of every check, also without the asset."""
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=False,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"The run ended as {outcome} before this was known.",
+    )
+
+
 def _warning(name: str, faulty: int, total: int, what: str, **figures: int) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import dagster as dg
 
@@ -37,19 +38,29 @@ RETRY_TAG = "dagster/retry_number"
 """Of re-executions that Dagster started by itself."""
 
 
+@dataclass(slots=True)
+class Ending:
+    """How a block was left before its end; `outcome` is None where it was not."""
+
+    outcome: str | None = None
+
+
 @contextmanager
-def ending_quietly(context: dg.AssetExecutionContext) -> Iterator[None]:
+def ending_quietly(context: dg.AssetExecutionContext) -> Iterator[Ending]:
     """Leave a block without an error where the batch is another run's, or somebody asked the run to stop.
 
-    The asset then yields nothing, what comes after it is skipped, and the run ends as a success whose tag says what it came to.
-    It goes before `working_on_batch`, which may find that out before its own block begins: that one could not be left out.
+    The asset then yields no materialization, what comes after it is skipped, and the run ends as a success whose tag says what
+    it came to. It goes before `working_on_batch`, which may find that out before its own block begins and could not skip it.
     """
+    ending = Ending()
     try:
-        yield
+        yield ending
     except (BatchBusyError, FencedError) as error:
+        ending.outcome = SKIPPED
         _leave(context, SKIPPED, error)
     except BatchStoppedError as error:
-        _leave(context, OUTCOMES[StopReason(error.reason)], error)
+        ending.outcome = OUTCOMES[StopReason(error.reason)]
+        _leave(context, ending.outcome, error)
 
 
 @contextmanager
