@@ -7,6 +7,7 @@ import dagster as dg
 from helix_pipelines.defs.assets import IMPORT_ASSETS
 from helix_pipelines.defs.checks import IMPORT_CHECKS, VERIFICATION_CHECKS
 from helix_pipelines.defs.jobs import JOBS
+from helix_pipelines.defs.queue_jobs import QUEUE_JOBS
 from helix_pipelines.defs.resources import resources
 from helix_pipelines.defs.schedules import hourly_verification
 from helix_pipelines.defs.sensors import SENSORS
@@ -18,7 +19,7 @@ def definitions() -> dg.Definitions:
     return dg.Definitions(
         assets=IMPORT_ASSETS,
         asset_checks=[*IMPORT_CHECKS, *VERIFICATION_CHECKS],
-        jobs=JOBS,
+        jobs=[*JOBS, *QUEUE_JOBS],
         sensors=SENSORS,
         schedules=[hourly_verification],
         resources=resources(),

@@ -82,6 +82,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds to wait for a free connection of the pool."""
     database_pool_recycle: Positive = 1800
     """Seconds after which a pooled connection is replaced, as firewalls drop idle ones."""
+    database_pre_ping: bool = True
+    """Whether a pooled connection that was idle for a second is tried before it is used again."""
     embedding_url: str | None = None
     """Base of a service that speaks OpenAI's embeddings API, `https://api.openai.com/v1`. Not set: a local embedder."""
     embedding_api_key: Secret | None = None

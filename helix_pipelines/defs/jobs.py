@@ -1,4 +1,4 @@
-"""What can be run: the import of a batch, the verification of everything, and what a person does to the queue."""
+"""What can be run: the import of a batch, and the verification of everything. For the queue see `queue_jobs.py`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dagster as dg
 
 from helix_pipelines.defs.assets import IMPORT_ASSETS
 from helix_pipelines.defs.checks import VERIFICATION_CHECKS
-from helix_pipelines.defs.queue_jobs import QUEUE_JOBS
 
 IMPORT_JOB = "import_batch_job"
 VERIFICATION_JOB = "verification_job"
@@ -26,4 +25,4 @@ verification_job = dg.define_asset_job(
     executor_def=dg.in_process_executor,
 )
 
-JOBS = [import_batch_job, verification_job, *QUEUE_JOBS]
+JOBS = [import_batch_job, verification_job]

@@ -196,12 +196,13 @@ class _Filling:
         embedded = self.embedded + sum(len(texts) for texts, _ in answered)
 
         def work(connection: psycopg.Connection) -> None:
-            if packed:
-                vectors.store(connection, packed, self.generation, self._batch.run_id)
-            for outcome in outcomes:
-                if outcome.error is not None:
-                    self._fail(connection, outcome)
-            usage.book(connection, self.generation.model)
+            with connection.pipeline():  # the writer waits for one answer of the database, not for each
+                if packed:
+                    vectors.store(connection, packed, self.generation, self._batch.run_id)
+                for outcome in outcomes:
+                    if outcome.error is not None:
+                        self._fail(connection, outcome)
+                usage.book(connection, self.generation.model)
 
         self._batch.write(self._database, work, {"embedded": embedded})
         self.embedded = embedded

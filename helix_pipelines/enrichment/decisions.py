@@ -16,6 +16,7 @@ from time import monotonic
 
 import psycopg
 
+from helix_pipelines.enrichment.overtaking import close_for_later, close_vanished, match_anew_if_overtaken
 from helix_pipelines.enrichment.ranges import KeyRange, key_ranges
 from helix_pipelines.resilience.errors import FileRejectedError
 from helix_pipelines.serving.terms import TERMS_VERSION
@@ -26,8 +27,7 @@ from helix_pipelines.storage.leases import BatchWork, Place
 from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.replays import carry_corrections
 from helix_pipelines.storage.states import ImportState
-from helix_pipelines.storage.statistics import refresh_statistics
-from helix_pipelines.storage.transactions import run_chunk
+from helix_pipelines.storage.statistics import ANALYZE_ROWS, refresh_statistics
 
 RANGES_AT_ONCE = 2
 """Each on a connection of its own; more would only wait for the two cores that a small server has."""
@@ -87,7 +87,8 @@ def decide_batch(database: Database, batch: BatchWork) -> DecisionReport:
 
 
 def _decide_file(database: Database, batch: BatchWork, job: ImportJob) -> None:
-    earlier = run_chunk(database, lambda connection: _has_earlier_rows(connection, job))
+    undecided = _ranges_left(database, job, "decide")
+    earlier = batch.commit(database, lambda connection: _begin(connection, job, list(undecided.values())))
     if earlier:
         for phase, step in MATCHING if job.replay_of is None else (MATCHING_BY_PLACE, *MATCHING):
             _run_step(database, batch, job, phase, step)
@@ -98,9 +99,11 @@ def _decide_file(database: Database, batch: BatchWork, job: ImportJob) -> None:
             reject_import(database, batch, job.id, error)
             return
     _run_step(database, batch, job, "decide", _decide_range)
-    refresh_statistics(database, job.rows_read, "import_row", "qa_pair", "occurrence")
-    if earlier and job.mode == "sync":
-        batch.commit(database, lambda connection: _close_vanished(connection, job))
+    if job.rows_read >= ANALYZE_ROWS:
+        refresh_statistics(database, job.rows_read, "import_row")
+        refresh_statistics(database, _changed_rows(database, job), "qa_pair", "occurrence")
+    if job.mode == "sync":
+        batch.commit(database, lambda connection: close_vanished(connection, job.id, job.source_id))
 
 
 def _run_step(database: Database, batch: BatchWork, job: ImportJob, phase: str, step: Step) -> None:
@@ -120,6 +123,28 @@ def _run_step(database: Database, batch: BatchWork, job: ImportJob, phase: str, 
     with ThreadPoolExecutor(RANGES_AT_ONCE, thread_name_prefix=phase) as pool:
         for _ in pool.map(commit, left):
             pass
+
+
+def _changed_rows(database: Database, job: ImportJob) -> int:
+    with database.transaction() as connection:
+        row = connection.execute("SELECT inserted + updated FROM helix.import_job WHERE id = %s", [job.id]).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _ranges_left(database: Database, job: ImportJob, phase: str) -> dict[int, KeyRange]:
+    """The ranges in which a step has not been committed, by their index."""
+    with database.transaction() as connection:
+        return {
+            index: keys
+            for index, keys in enumerate(key_ranges(job.rows_read))
+            if not read_checkpoint(connection, job.id, f"{phase}/{index}")
+        }
+
+
+def _begin(connection: psycopg.Connection, job: ImportJob, undecided: list[KeyRange]) -> bool:
+    """Make the matching that there is fit for what has happened since; whether there is anything to match."""
+    match_anew_if_overtaken(connection, job, undecided)
+    return _has_earlier_rows(connection, job)
 
 
 def _has_earlier_rows(connection: psycopg.Connection, job: ImportJob) -> bool:
@@ -207,8 +232,4 @@ def _decide_range(connection: psycopg.Connection, job: ImportJob, keys: KeyRange
         " conflicts = conflicts + %s WHERE id = %s",
         [*counts, job.id],
     )
-
-
-def _close_vanished(connection: psycopg.Connection, job: ImportJob) -> None:
-    closed = connection.execute(load("close_vanished"), {"job": job.id, "source": job.source_id}).rowcount
-    connection.execute("UPDATE helix.import_job SET closed = closed + %s WHERE id = %s", [closed, job.id])
+    close_for_later(connection, job)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -128,16 +129,18 @@ def _stage_rows(
 ) -> None:
     started = monotonic()
     batch.place = Place(job.id, job.path)
-    done = batch.commit(database, lambda connection: _resume_point(connection, job, reader))
+    done = _resume_point(database, batch, job, reader)
+    is_last = False
     with prefetched(_chunks(job, reader, done, categorize), CHUNKS_AHEAD) as chunks:
-        for chunk in chunks:
+        for chunk, is_last in _marking_last(chunks):
             batch.place = Place(job.id, job.path, done.records + 1, chunk.checkpoint.records)
-            batch.commit(database, lambda connection, chunk=chunk: _store_chunk(connection, job, chunk))  # type: ignore[misc]
+            batch.commit(database, partial(_store_chunk, job=job, chunk=chunk, finished=reader if is_last else None))
             done = chunk.checkpoint
             refuse_endless(done.records, monotonic() - started, limits)
     refuse_empty(done.records)
+    if not is_last:  # an earlier run had read it to its end
+        batch.commit(database, partial(_finish, job=job, reader=reader))
     refresh_statistics(database, done.records, "import_row", "row_content")
-    batch.commit(database, lambda connection: _finish(connection, job, reader))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +156,28 @@ def _chunks(job: ImportJob, reader: Reader, done: Checkpoint, categorize: Catego
     for rows in reader.chunks(skip=done.records):
         ledger, content, refused = staged_rows(job.id, done.records, rows, categorize)
         done = Checkpoint(done.records + len(rows), done.chunk + 1, reader.version)
+        del rows  # before the next ones are read, which then come to lie in memory that is still at hand
         yield _Chunk(ledger, content, refused, done)
 
 
-def _resume_point(connection: psycopg.Connection, job: ImportJob, reader: Reader) -> Checkpoint:
+def _marking_last(chunks: Iterator[_Chunk]) -> Iterator[tuple[_Chunk, bool]]:
+    """Each chunk with whether it is the last one: with that the file is finished, in the same transaction."""
+    chunk = next(chunks, None)
+    while chunk is not None:
+        following = next(chunks, None)
+        yield chunk, following is None
+        chunk = following
+
+
+def _resume_point(database: Database, batch: BatchWork, job: ImportJob, reader: Reader) -> Checkpoint:
     """Where to go on; rows staged by another version of the reader are forgotten, as its records may be others."""
-    done = read_checkpoint(connection, job.id, PHASE)
-    if done is None or done.version != reader.version:
-        discard_rows(connection, job.id)
-        done = Checkpoint(0, 0, reader.version)
-    return done
+    with database.transaction() as connection:
+        done = read_checkpoint(connection, job.id, PHASE)
+    if done is not None and done.version == reader.version:
+        return done
+    if done is not None:
+        batch.commit(database, partial(discard_rows, import_id=job.id))
+    return Checkpoint(0, 0, reader.version)
 
 
 def staged_rows(
@@ -213,13 +228,16 @@ def _changed_by_normalisation(row: ParsedRow, question: str, answer: str) -> dic
     return changed
 
 
-def _store_chunk(connection: psycopg.Connection, job: ImportJob, chunk: _Chunk) -> None:
+def _store_chunk(connection: psycopg.Connection, job: ImportJob, chunk: _Chunk, finished: Reader | None) -> None:
+    """Rows, counters and checkpoint; with the last chunk also what its reader found out about the file."""
     _copy(connection, chunk)
     connection.execute(
         "UPDATE helix.import_job SET rows_read = rows_read + %s, quarantined = quarantined + %s WHERE id = %s",
         [len(chunk.ledger), chunk.refused, job.id],
     )
     write_checkpoint(connection, job.id, PHASE, chunk.checkpoint)
+    if finished is not None:
+        _finish(connection, job, finished)
 
 
 def _copy(connection: psycopg.Connection, chunk: _Chunk) -> None:

@@ -86,6 +86,6 @@ def _close(connection: psycopg.Connection, batch: BatchWork) -> None:
     batch.lease.fence(connection)
     connection.execute(
         "UPDATE helix.import_batch SET state = 'done', finished_at = clock_timestamp(), lease_token = NULL,"
-        " lease_expires_at = NULL WHERE id = %s",
+        " lease_expires_at = NULL, holder = NULL, stop_requested = NULL, fruitless = 0 WHERE id = %s",
         [batch.id],
     )

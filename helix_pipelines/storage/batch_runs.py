@@ -25,7 +25,7 @@ from helix_pipelines.storage.leases import HEARTBEAT_SECONDS, BatchWork, HeldBat
 from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.queue import lock_queue
 from helix_pipelines.storage.states import BatchState
-from helix_pipelines.storage.transactions import run_chunk
+from helix_pipelines.storage.transactions import is_retryable, run_chunk
 
 log = structlog.get_logger(__name__)
 
@@ -117,7 +117,10 @@ class BatchRun:
             raise
         except BaseException as error:
             self.place = work.place
-            self._book_failure(work, attempt, error)
+            fenced = self._fenced_off(work, error)
+            self._book_failure(work, attempt, fenced or error)
+            if fenced is not None:
+                raise fenced from error
             raise
         else:
             run_chunk(database, lambda connection: _book_end(connection, attempt))
@@ -214,6 +217,19 @@ class BatchRun:
                 "first": reason is StopReason.SHUTDOWN,
             },
         )
+
+    def _fenced_off(self, work: BatchWork, error: BaseException) -> FencedError | None:
+        """A run that lost its batch may stumble over what the next one wrote before it comes to the fence: that is no defect."""
+        if not isinstance(error, Exception) or isinstance(error, FencedError) or is_retryable(error):
+            return None
+        try:
+            with self._database.transaction() as connection:
+                work.lease.fence(connection)
+        except FencedError as fenced:
+            return fenced
+        except Exception:
+            log.exception("lease_not_looked_at", batch=work.id)
+        return None
 
     def _book_failure(self, work: BatchWork, attempt: int, error: BaseException) -> None:
         """Record why and where the phase ended, and what to do about it; where that fails too, the log has it."""

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import cast
 
 import psycopg
-from sqlalchemy import PoolProxiedConnection, create_engine
+from sqlalchemy import Engine, PoolProxiedConnection, create_engine, event
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from helix_pipelines.settings import Settings
 from helix_pipelines.storage.schema import sqlalchemy_url
 
+IDLE_SECONDS = 1.0
+"""After which a pooled connection is not trusted any more."""
 GONE_HOST = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 """A host that was cut off is given up after 30 s at most; TCP alone takes hours. In seconds, the last one in milliseconds."""
 
@@ -20,12 +25,19 @@ class Database:
     """A pool of connections to one database.
 
     Connections of a deployment are processes x (pool_size + max_overflow), so both are small: a run worker has two pools (the
-    work's and one connection for the lease), the daemon one for each sensor that looks right now. A pooled connection is tested
-    before use (pre-ping) and replaced after `pool_recycle` seconds, as firewalls drop idle ones.
+    work's and one connection for the lease), the daemon one for each sensor that looks right now. A pooled connection that was
+    idle is tested before use (`pre_ping`), and each is replaced after `pool_recycle` seconds, as firewalls drop idle ones.
     """
 
     def __init__(
-        self, url: str, *, pool_size: int = 2, max_overflow: int = 3, pool_timeout: float = 30, pool_recycle: int = 1800
+        self,
+        url: str,
+        *,
+        pool_size: int = 2,
+        max_overflow: int = 3,
+        pool_timeout: float = 30,
+        pool_recycle: int = 1800,
+        pre_ping: bool = True,
     ) -> None:
         self.url = url
         self._engine = create_engine(
@@ -34,9 +46,10 @@ class Database:
             max_overflow=max_overflow,
             pool_timeout=pool_timeout,
             pool_recycle=pool_recycle,
-            pool_pre_ping=True,
             connect_args={"application_name": "helix", "connect_timeout": 10, **GONE_HOST},
         )
+        if pre_ping:
+            _try_idle_connections(self._engine)
 
     @classmethod
     def from_settings(cls, url: str, settings: Settings) -> Database:
@@ -47,6 +60,7 @@ class Database:
             max_overflow=settings.database_max_overflow,
             pool_timeout=settings.database_pool_timeout,
             pool_recycle=settings.database_pool_recycle,
+            pre_ping=settings.database_pre_ping,
         )
 
     @contextmanager
@@ -70,6 +84,24 @@ class Database:
     def close(self) -> None:
         """Close every idle connection."""
         self._engine.dispose()
+
+
+def _try_idle_connections(engine: Engine) -> None:
+    """Ping what was idle before it is handed out; SQLAlchemy's own pre-ping asks every time, 8 % of a busy writer's waits."""
+
+    def note_return(_connection: object, record: ConnectionPoolEntry) -> None:
+        record.info["returned"] = monotonic()
+
+    def ping(connection: PoolProxiedConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
+        if monotonic() - record.info.get("returned", monotonic()) < IDLE_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except psycopg.Error as error:
+            raise DisconnectionError from error  # the pool takes another one
+
+    event.listen(engine, "checkin", note_return)
+    event.listen(engine, "checkout", ping)
 
 
 def _roll_back(pooled: PoolProxiedConnection, connection: psycopg.Connection) -> None:

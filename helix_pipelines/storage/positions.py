@@ -54,6 +54,11 @@ def end_of_queue(connection: psycopg.Connection) -> Decimal:
     return _position(connection, "queue_end")
 
 
+def front_of_queue(connection: psycopg.Connection) -> Decimal:
+    """A position before all others; the caller has locked the queue."""
+    return _position(connection, "queue_front")
+
+
 def spot_at(connection: psycopg.Connection, batch_id: int, own: Spot, place: int) -> Spot:
     """Where a queued batch has to stand to be at a place, 1 being the first: as near to its `own` spot as that allows.
 
@@ -65,7 +70,7 @@ def spot_at(connection: psycopg.Connection, batch_id: int, own: Spot, place: int
         return spot
     # The position has to differ from those of other priorities too, so the nearest of any priority is the other end.
     if before is None:
-        position = _position(connection, "queue_front")
+        position = front_of_queue(connection)
     elif after is None:
         position = end_of_queue(connection)
     elif spot.priority == before.priority:

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from helix_pipelines.storage.positions import end_of_queue
+from helix_pipelines.storage.positions import front_of_queue
 from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.states import BatchState
 
@@ -78,13 +78,13 @@ def launch_next(connection: psycopg.Connection, max_running: int) -> list[Launch
 
 
 def requeue(connection: psycopg.Connection, partition_key: str) -> BatchState | None:
-    """Put a launched batch back, at the end of the queue; returns its state, None where it is not launched any more.
+    """Put a launched batch back, first as it was its turn; returns its state, None where it is not launched any more.
 
     Where a person has asked for it meanwhile, it is paused or cancelled instead.
     """
     lock_queue(connection)
     row = connection.execute(
-        load("queue_requeue"), {"key": partition_key, "position": end_of_queue(connection)}
+        load("queue_requeue"), {"key": partition_key, "position": front_of_queue(connection)}
     ).fetchone()
     return BatchState(row[0]) if row else None
 

@@ -216,6 +216,7 @@ import_row = Table(
     CheckConstraint("(decision = 'quarantine') = (code IS NOT NULL)", name="quarantine_has_a_code"),
     Index("ix_import_row_quarantine", "import_job_id", postgresql_where=text("decision = 'quarantine'")),
     comment="The ledger: what was decided on each record of each import. `close` lines have negative ordinals.",
+    postgresql_with={"fillfactor": "50"},  # updates stay in their page
 )
 
 row_content = Table(
@@ -290,6 +291,7 @@ occurrence = Table(
     Index("ix_occurrence_served_pair_id", "served_pair_id", postgresql_where=text("served_pair_id IS NOT NULL")),
     Index("ix_occurrence_unserved", "pair_id", postgresql_where=text("served_pair_id IS DISTINCT FROM pair_id")),
     comment="Derived from the ledger: which pair each row of a source stands for now, and which one is served.",
+    postgresql_with={"fillfactor": "50"},  # updates stay in their page
 )
 
 passage = Table(

@@ -92,7 +92,7 @@ def connection(database_url: str) -> Iterator[psycopg.Connection]:
         yield connection
         connection.execute(
             "TRUNCATE helix.import_batch, helix.import_job, helix.source, helix.collection, helix.api_usage, helix.phase_run,"
-            " helix.import_row, helix.qa_pair, helix.passage, helix.occurrence, helix.embedding, helix.event,"
+            " helix.import_row, helix.row_content, helix.qa_pair, helix.passage, helix.occurrence, helix.embedding, helix.event,"
             " helix.embedding_generation RESTART IDENTITY CASCADE"
         )
         connection.execute("DROP TABLE IF EXISTS helix.embedding_g1")

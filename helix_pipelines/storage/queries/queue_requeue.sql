@@ -1,4 +1,4 @@
--- A batch whose launch came to nothing goes to the end of the queue, or where a person wanted it before its run could begin.
+-- A batch whose launch came to nothing goes to the front of the queue, or where a person wanted it before its run could begin.
 UPDATE helix.import_batch
 SET state = CASE stop_requested WHEN 'pause' THEN 'paused' WHEN 'cancel' THEN 'cancelled' ELSE 'queued' END,
     position = CASE WHEN stop_requested IS NULL THEN %(position)s::numeric END,

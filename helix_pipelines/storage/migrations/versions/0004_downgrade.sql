@@ -2,6 +2,9 @@ DROP TRIGGER audit ON helix.import_batch;
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON helix.import_batch
     FOR EACH ROW EXECUTE FUNCTION helix.audit_row('{lease_expires_at,counters}');
 
+ALTER TABLE helix.import_row RESET (fillfactor);
+ALTER TABLE helix.occurrence RESET (fillfactor);
+
 UPDATE helix.phase_run SET state = 'failed' WHERE state IN ('stopped', 'skipped');
 ALTER TABLE helix.phase_run DROP CONSTRAINT ck_phase_run_state;
 ALTER TABLE helix.phase_run

@@ -20,6 +20,11 @@ ALTER TABLE helix.phase_run DROP CONSTRAINT ck_phase_run_state;
 ALTER TABLE helix.phase_run
     ADD CONSTRAINT ck_phase_run_state CHECK (state IN ('running', 'done', 'failed', 'deferred', 'stopped', 'skipped'));
 
+-- Room in the pages: every ledger line is updated once and every occurrence with each import. In full pages the new versions would
+-- go elsewhere, and reading an import's lines in order would jump from page to page (105,000 reads instead of 2,000).
+ALTER TABLE helix.import_row SET (fillfactor = 50);
+ALTER TABLE helix.occurrence SET (fillfactor = 50);
+
 -- What changes with every chunk is not audited.
 DROP TRIGGER audit ON helix.import_batch;
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON helix.import_batch
