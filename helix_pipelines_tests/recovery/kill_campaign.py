@@ -51,6 +51,8 @@ PATIENCE = 300.0
 """Seconds to wait for anything before it counts as lost; a busy machine takes its time to load Dagster."""
 
 
+ATTEMPTS = 20
+"""To kill something in a phase: the shortest ones may be over when it has been found out what to kill."""
 GIVEN_UP = frozenset({"error", "paused", "cancelled"})
 """States of a batch that only a person changes."""
 
@@ -114,7 +116,7 @@ class Campaign:
         try:
             states = [f"{batch.key}: {batch.state}, {batch.phase}" for batch in batches(self._service, self._before)]
             failed = self._service.query(
-                "SELECT batch_id, phase, attempt, state, code, right(error, 300) AS error FROM helix.phase_run"
+                "SELECT batch_id, phase, attempt, state, error_code, right(error, 300) AS error FROM helix.phase_run"
                 " WHERE state NOT IN ('done', 'running') ORDER BY id DESC LIMIT 5"
             )
         except psycopg.OperationalError as error:
@@ -152,25 +154,24 @@ class Campaign:
 
     def _strike(self, number: int, blow: Blow) -> Struck:
         """Wait for the phase, and for a while into it; then kill, and see the work resume."""
-        chance = random.Random(f"{self._seed}/{number}/moment")
-        aimed = self._await_phase(blow.phase, number)
-        time.sleep(chance.uniform(0, LONGEST_DELAY[blow.phase]))
-        now = {batch.key: batch for batch in batches(self._service, self._before)}
-        target = next((batch for batch in now.values() if batch.key == aimed.key and batch.state == "running"), None)
-        processes = self._processes(blow.victim, target)
-        if not processes:  # the run ended just now: the next one is as good
-            return self._strike(number, blow)
-        hurt = [batch for batch in now.values() if batch.state in {"launched", "running"}]
-        if blow.victim is Victim.WORKER and target is not None:
-            hurt = [target]
-        moment = kill(processes)
-        resumed, since_kill = self._resume(blow.victim, hurt, moment)
-        phase = (now[aimed.key].phase if aimed.key in now else None) or "finished"
-        return Struck(blow, phase, moment, resumed, since_kill)
+        for attempt in range(ATTEMPTS):
+            chance = random.Random(f"{self._seed}/{number}/{attempt}")
+            aimed = self._await_phase(blow.phase, number)
+            time.sleep(chance.uniform(0, LONGEST_DELAY[blow.phase]))
+            now = batches(self._service, self._before)
+            [target] = [batch for batch in now if batch.key == aimed.key]
+            processes = self._processes(blow.victim, target) if target.phase is not None else []
+            if target.phase is not None and processes:  # or it ended just now
+                moment = kill(processes)
+                return Struck(
+                    blow, target.phase, moment, *self._resume(blow.victim, _hurt(blow.victim, target, now), moment)
+                )
+        raise AssertionError(self.story(f"there was nothing to kill in {ATTEMPTS} attempts"))
 
-    def _processes(self, victim: Victim, target: BatchNow | None) -> list[psutil.Process]:
+    def _processes(self, victim: Victim, target: BatchNow) -> list[psutil.Process]:
+        """Those to kill, none where they ended just now."""
         try:
-            return processes_of(self._service, victim, target.holder if target else None)
+            return processes_of(self._service, victim, target.holder if target.state == "running" else None)
         except psutil.NoSuchProcess:
             return []
 
@@ -233,11 +234,23 @@ class Campaign:
             time.sleep(LOOK)
 
 
+def _hurt(victim: Victim, target: BatchNow, now: Sequence[BatchNow]) -> list[BatchNow]:
+    """The batches that have to go on: of a worker the one that it had, or any that it may have been about to take."""
+    if victim is Victim.WORKER:
+        return [
+            batch
+            for batch in now
+            if (batch.key == target.key if target.state == "running" else batch.phase == STARTING)
+        ]
+    return [batch for batch in now if batch.phase is not None]
+
+
 def main() -> int:
     """Run a campaign from the command line; 0 where everything recovered."""
     parser = argparse.ArgumentParser(description="Kill parts of a running service, and see it recover.")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--of-a-round", type=int, default=3, help="kills between two checks of the whole result")
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--folder", type=Path, help="where the service lives; a temporary folder by default")
     options = parser.parse_args()
@@ -249,10 +262,11 @@ def main() -> int:
         live_service(folder / "home", fake, database_folder=folder / "database") as service,
     ):
         campaign = Campaign(service, options.seed)
-        for number in range(done, options.kills):
-            kills = campaign.round(number, [random_blow(options.seed, number)])
+        for first in range(done, options.kills, options.of_a_round):
+            numbers = range(first, min(first + options.of_a_round, options.kills))
+            kills = campaign.round(first, [random_blow(options.seed, number) for number in numbers])
             kill_records.append(options.results, kills)
-            sys.stdout.write(f"{kills[0]}\n")
+            sys.stdout.writelines(f"{kill}\n" for kill in kills)
             sys.stdout.flush()
     sys.stdout.write(kill_records.table(kill_records.read(options.results, options.seed)) + "\n")
     return 0

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import subprocess
+import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
 
-from helix_pipelines.instance.dagster_runs import RunHandle, RunStarter
+from helix_pipelines.instance.dagster_home import dagster_url
+from helix_pipelines.instance.dagster_runs import IMPORT_JOB, RunHandle, RunStarter
+from helix_pipelines.instance.run_orders import DatabaseOrder, RunOrder, give
 from helix_pipelines_tests.deployment import Deployment
 
 RUN_ENDS_WITHIN = 100.0
@@ -21,6 +25,19 @@ def start_run(deployment: Deployment, key: str) -> RunHandle:
     with RunStarter(deployment.settings) as runs:
         runs.use_database(deployment.url)
         return runs.start(key)
+
+
+def start_process(deployment: Deployment, key: str, command: Sequence[str]) -> RunHandle:
+    """Begin a run in another program than `instance/run_worker.py`, which takes the same orders."""
+    run_id = str(uuid.uuid4())
+    log = deployment.settings.home / f"{run_id}.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, bufsize=0, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT)
+    assert process.stdin is not None
+    with process.stdin as orders:
+        give(orders, DatabaseOrder(dagster_url(deployment.url)))
+        give(orders, RunOrder(key, run_id, IMPORT_JOB))
+    return RunHandle(run_id, process, log)
 
 
 @contextmanager

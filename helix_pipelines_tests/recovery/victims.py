@@ -41,7 +41,7 @@ def processes_of(service: LiveService, victim: Victim, holder: Any = None) -> li
     """The processes to kill. `holder` is what a batch says of its worker; None is a worker that has not begun its batch yet."""
     match victim:
         case Victim.WORKER:
-            return [psutil.Process(holder["pid"])] if holder else _workers(service)[-1:]
+            return [psutil.Process(int(holder["pid"]))] if holder else _workers(service)[-1:]
         case Victim.DAEMON | Victim.WEBSERVER:
             return [psutil.Process(service.state().children[f"dagster-{victim}"].pid)]
         case Victim.CODE_SERVER:
