@@ -1,0 +1,62 @@
+"""What an error means: judged by its kind, SQLSTATE or number, never by its words."""
+
+from __future__ import annotations
+
+import errno
+
+import psycopg
+import pytest
+from psycopg import errors
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from helix_pipelines.resilience.errors import (
+    GlobalError,
+    LeaseUncertainError,
+    LimitedError,
+    PhaseError,
+    SetupError,
+    TransientError,
+)
+from helix_pipelines.storage.failures import DEFECT, diagnose
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "recoverable"),
+    [
+        (TransientError("SERVICE_DOWN", "503"), "SERVICE_DOWN", True),
+        (LimitedError("LIMITED", "429", 3), "LIMITED", True),
+        (LeaseUncertainError("LEASE_UNCERTAIN", "no answer"), "LEASE_UNCERTAIN", True),
+        (PhaseError("serving", "EMBEDDINGS_PENDING", "some left", recoverable=True), "EMBEDDINGS_PENDING", True),
+        (PhaseError("serving", "LEDGER_MISMATCH", "wrong", recoverable=False), "LEDGER_MISMATCH", False),
+        (GlobalError("EMBEDDING_KEY_REFUSED", "401"), "EMBEDDING_KEY_REFUSED", False),
+        (SetupError("SETTING_INVALID", "no such"), "SETTING_INVALID", False),
+        (errors.DiskFull(), "DISK_FULL", True),
+        (errors.ReadOnlySqlTransaction(), "DATABASE_READ_ONLY", True),
+        (errors.TooManyConnections(), "DATABASE_CONNECTIONS_USED_UP", True),
+        (errors.AdminShutdown(), "DATABASE_UNAVAILABLE", True),
+        (errors.DeadlockDetected(), "DATABASE_CONFLICT", True),
+        (errors.LockNotAvailable(), "DATABASE_LOCKED", True),
+        (errors.UniqueViolation(), "DATABASE_REFUSED", False),
+        (errors.InvalidPassword(), "DATABASE_LOGIN_REFUSED", False),
+        (errors.UndefinedTable(), "SCHEMA_DAMAGED", False),
+        (psycopg.OperationalError("connection refused"), "DATABASE_UNAVAILABLE", True),
+        (OperationalError("SELECT 1", {}, errors.DiskFull()), "DISK_FULL", True),
+        (PoolTimeoutError(), "DATABASE_CONNECTIONS_USED_UP", True),
+        (OSError(errno.ENOSPC, "No space left on device"), "DISK_FULL", True),
+        (OSError(errno.EROFS, "Read-only file system"), "DISK_READ_ONLY", True),
+        (MemoryError(), "OUT_OF_MEMORY", True),
+        (KeyError("a bug"), "KeyError", False),
+        (OSError(errno.EIO, "Input/output error"), "OSError", False),
+        (KeyboardInterrupt(), "INTERRUPTED", True),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else str(value),
+)
+def test_an_error_has_a_code_a_verdict_and_advice(error: BaseException, code: str, recoverable: bool) -> None:
+    failure = diagnose(error)
+    assert (failure.code, failure.recoverable) == (code, recoverable)
+    assert failure.advice
+
+
+def test_a_defect_is_called_one() -> None:
+    assert diagnose(ZeroDivisionError("division by zero")).advice == DEFECT
