@@ -64,6 +64,10 @@ class DroppedFiles:
     served: set[Served] = field(default_factory=set)
     latest: dict[str, Drop] = field(default_factory=dict)
     """The last version of each file, by path."""
+    _replaced: set[Served] = field(default_factory=set)
+    """Pairs that are not served any more."""
+    _doubled: set[tuple[str, Row]] = field(default_factory=set)
+    """Path and row of rows that were twice in some version: no later version changes them, as nobody could say which is meant."""
 
     def round(self, number: int) -> list[Drop]:
         """The files of a round, one a collection; what they leave behind counts as dropped from now on."""
@@ -91,8 +95,9 @@ class DroppedFiles:
         can_be_bad = not drop.path.endswith(".md")  # a heading without a text is a title there
         bad = round(len(drop.rows) * BAD_SHARE) if can_be_bad else 0
         twice = round(len(drop.rows) * DUPLICATE_SHARE) if can_be_bad else 0
-        extra = [(f"What of the bad {drop.path} {at}?", "") for at in range(bad)] + chance.sample(drop.rows, twice)
-        rows = [*drop.rows, *extra]
+        again = chance.sample(drop.rows, twice)
+        self._doubled |= {(drop.path, row) for row in again}
+        rows = [*drop.rows, *((f"What of the bad {drop.path} {at}?", "") for at in range(bad)), *again]
         chance.shuffle(rows)
         self.served |= {(drop.collection, *row) for row in drop.rows}
         outcomes = {"inserted": len(drop.rows), "quarantined": bad, "duplicate": twice}
@@ -101,10 +106,9 @@ class DroppedFiles:
     def _second(self, chance: random.Random, number: int, first: Drop) -> Drop:
         """Another version of a file: most rows as they were, some changed, new or gone. What is gone stays served."""
         known = sorted({row for row in first.rows if row[1]})
-        twice = {row for row in known if first.rows.count(row) > 1}
         chance.shuffle(known)
         kept = known[round(len(known) * VANISHED_SHARE) :]
-        changing = {row for row in kept[: round(len(kept) * CHANGED_SHARE)] if row not in twice}
+        changing = {row for row in kept[: round(len(kept) * CHANGED_SHARE)] if (first.path, row) not in self._doubled}
         corrected = {row: (row[0], f"{row[1]} Corrected in {number}.") for row in changing}
         new = _rows(chance, f"{first.path} {number}", round(len(known) * NEW_SHARE))
         rows = [corrected.get(row, row) for row in kept] + new
@@ -114,9 +118,6 @@ class DroppedFiles:
         self.served = (self.served - gone) | {(first.collection, *row) for row in rows}
         outcomes = {"inserted": len(new), "updated": len(changing), "unchanged": len(kept) - len(changing)}
         return Drop(first.path, tuple(rows), outcomes)
-
-    _replaced: set[Served] = field(default_factory=set)
-    """Pairs that are not served any more."""
 
 
 def _rows(chance: random.Random, name: str, number: int) -> list[Row]:

@@ -130,6 +130,7 @@ def test_a_database_that_takes_no_writes_is_waited_for_and_named(deployment: Dep
     with read_only(deployment.url):
         time.sleep(5)
     failures = importing.finish()
+    sys.stdout.write(f"a database that takes no writes: {failures}\n")
     assert {failure["code"] for failure in failures} <= {"DATABASE_READ_ONLY", "DATABASE_UNAVAILABLE"}
     assert all(failure["recoverable"] and failure["advice"] for failure in failures)
     assert_exact(deployment, key)
