@@ -1,5 +1,5 @@
-"""Drops files into the inbox of a running service for as long as is wanted, while the embedding service has faults and parts are
-killed now and then; watches the memory of the service's processes.
+"""Drops files into the inbox of a running service for as long as is wanted, while its embedding service fails in small and large
+ways and workers are killed now and then; watches the memory of the service's processes.
 
     python -m helix_pipelines_tests.recovery.soak --seconds 3600
 """
@@ -7,6 +7,7 @@ killed now and then; watches the memory of the service's processes.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
 import sys
 import tempfile
@@ -18,14 +19,20 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from helix_pipelines_tests.fakes.accounting import OutageKind
 from helix_pipelines_tests.fakes.embedding_service import running_fake_process
 from helix_pipelines_tests.recovery.dropped_files import Drop, DroppedFiles
 from helix_pipelines_tests.recovery.import_progress import batches, contradictions, is_taken
 from helix_pipelines_tests.recovery.live_service import BEHAVIOUR, LiveService, live_service, until
+from helix_pipelines_tests.recovery.victims import Victim, kill, processes_of
 
 SAMPLE_SECONDS = 5.0
 DROP_SECONDS = 45.0
 """Between two rounds of files; a round takes half a minute on two processors, so the queue is never empty for long."""
+FAULT_SHARE = 0.4
+"""Of the rounds, those in which the embedding service is out for a while, or the worker of a run is killed."""
+OUTAGES: tuple[OutageKind, ...] = ("503", "refused", "hang")
+LONGEST_OUTAGE = 20.0
 DRAINED_WITHIN = 900.0
 MEGABYTE = 1024**2
 
@@ -86,6 +93,8 @@ def soak(service: LiveService, seconds: float, seed: int = 1) -> Memory:
                 drop.write(service.settings.inbox_dir)
                 drops[drop.path] = drop
             number, drop_at = number + 1, now + DROP_SECONDS * chance.uniform(0.2, 1.2)
+        elif now < drop_at and chance.random() < FAULT_SHARE * SAMPLE_SECONDS / DROP_SECONDS:
+            hurt(service, chance)
         time.sleep(SAMPLE_SECONDS)
     until(
         lambda: all(is_taken(service, drop) for drop in drops.values()) and not _open(service),
@@ -95,6 +104,17 @@ def soak(service: LiveService, seconds: float, seed: int = 1) -> Memory:
     wrong = contradictions(service, files, list(drops.values()))
     assert not wrong, "\n".join(wrong)
     return memory
+
+
+def hurt(service: LiveService, chance: random.Random) -> None:
+    """An outage of the embedding service, or a worker's death where one works."""
+    running = [batch for batch in batches(service) if batch.state == "running"]
+    if running and chance.random() < 0.5:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended just now
+            kill(processes_of(service, Victim.WORKER, running[0].holder))
+    else:
+        kind = chance.choice(OUTAGES)
+        service.fake.outage(kind, seconds=chance.uniform(1.0, LONGEST_OUTAGE))
 
 
 def report(memory: Memory) -> str:
