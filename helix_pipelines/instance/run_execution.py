@@ -10,7 +10,7 @@ import gc
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -33,6 +33,7 @@ from helix_pipelines.instance.dagster_runs import STOP
 from helix_pipelines.instance.dagster_storage import PooledPostgresStorage
 from helix_pipelines.instance.run_failures import failed_run
 from helix_pipelines.instance.run_orders import DatabaseOrder, RunOrder, receive
+from helix_pipelines.instance.run_workers import MAX_RETRIES_TAG, PARTITION_TAG, LaunchMark
 from helix_pipelines.settings import load_settings
 from helix_pipelines.storage.queue import record_run_end
 from helix_pipelines.storage.recovery import RetryRules, settle_failed_run
@@ -46,7 +47,6 @@ CODE_FUNCTION = "definitions"
 """In `helix_pipelines/definitions.py`, which `workspace.yaml` names."""
 REPOSITORY = "__repository__"
 """The name that Dagster gives to what `@dg.definitions` returns."""
-PARTITION_TAG = "dagster/partition"
 REPOSITORY_TAG = ".dagster/repository"
 
 TERMINATION_POLL = 2.0
@@ -69,7 +69,9 @@ def obey(orders: IO[bytes]) -> bool:
 def run_batch(instance: dg.DagsterInstance, url: str, order: RunOrder) -> bool:
     """Run a job on a batch, and tell the batch how it ended; whether it succeeded."""
     job = job_pointer(order.job)
-    run = create_run(instance, job, order.partition_key, order.run_id)
+    # Where this process is lost, the command itself or the queue launches another run, and not Dagster too.
+    tags = {MAX_RETRIES_TAG: "0", **LaunchMark.now().tags()}
+    run = create_run(instance, job, order.partition_key, order.run_id, tags)
     gc.freeze()  # what was loaded stays, so collections need not look at it
     gc.enable()
     status = execute(instance, job, run)
@@ -92,7 +94,13 @@ def job_pointer(job_name: str) -> ReconstructableJob:
     return code.get_reconstructable_job(job_name)
 
 
-def create_run(instance: dg.DagsterInstance, job: ReconstructableJob, partition_key: str, run_id: str) -> dg.DagsterRun:
+def create_run(
+    instance: dg.DagsterInstance,
+    job: ReconstructableJob,
+    partition_key: str,
+    run_id: str,
+    tags: Mapping[str, str] | None = None,
+) -> dg.DagsterRun:
     """A run of the job on a partition, which is made known to Dagster if it is not.
 
     It has the origin of its code location, without which the UI could neither place nor re-execute it.
@@ -104,7 +112,11 @@ def create_run(instance: dg.DagsterInstance, job: ReconstructableJob, partition_
     return instance.create_run_for_job(
         job.get_definition(),
         run_id=run_id,
-        tags={PARTITION_TAG: partition_key, REPOSITORY_TAG: repository.get_label()},
+        tags={
+            PARTITION_TAG: partition_key,
+            REPOSITORY_TAG: repository.get_label(),
+            **(tags or {}),
+        },
         remote_job_origin=repository.get_job_origin(job.job_name),
         job_code_origin=job.get_python_origin(),
     )

@@ -1,6 +1,7 @@
 """Whether the process that executes a Dagster run lives, as far as that can be told from this machine.
 
-A run that was launched here carries a mark of the launch. A run without one is executed elsewhere: by `helix import`, in a test.
+A run that was launched here carries a mark of the launch; one of `helix import` has that of its own process. A run without a mark
+is executed elsewhere.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from helix_pipelines.storage.claims import Claim
 from helix_pipelines.storage.holders import Holder, Verdict
 
 PARTITION_TAG = "dagster/partition"
+MAX_RETRIES_TAG = "dagster/max_retries"
 LAUNCH_TAG = ".dagster/helix_launch"
 """Hidden in the UI by Dagster's prefix. A retry inherits its parent's, and gets its own when it is launched."""
 START_SECONDS = 30.0

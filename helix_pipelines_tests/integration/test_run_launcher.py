@@ -25,6 +25,7 @@ from helix_pipelines_tests.integration.dead_runs import health, make_run
         (os.getpid(), -10_000.0, WorkerStatus.FAILED),
         (2**22 + 1, 0.0, WorkerStatus.FAILED),
     ],
+    ids=["that began before it was announced", "that began after it was announced", "that is not there"],
 )
 def test_a_run_without_a_lease_is_judged_by_its_process(
     instance: dg.DagsterInstance, pid: int, began: float, expected: WorkerStatus
