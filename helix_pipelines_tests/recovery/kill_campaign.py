@@ -2,8 +2,8 @@
 
     python -m helix_pipelines_tests.recovery.kill_campaign --kills 100 --seed 1 --results kills.jsonl
 
-A campaign that is run again with the same seed and results goes on after its last line, with a new service. The exit code is 1
-where a recovery failed; the story is printed, and the service is left as it is.
+A campaign that is run again with the same seed and results goes on after its last line, with a new service; SIGTERM and Ctrl-C
+end it in good order. Where a recovery fails the story is printed, with the end of the service's logs, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -254,6 +255,8 @@ def main() -> int:
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--folder", type=Path, help="where the service lives; a temporary folder by default")
     options = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(1))  # so that the service is ended too
     done = len(kill_records.read(options.results, options.seed))
     folder = Path(tempfile.mkdtemp(prefix="helix-kills-", dir=options.folder))
     folder.chmod(0o755)

@@ -56,7 +56,7 @@ SETTINGS = {
     "HELIX_INBOX_BATCH_AGE": "1",
     "HELIX_INBOX_BATCH_FILES": "2",  # so that two batches run side by side
 }
-LOOK = 0.02
+LOOK = 0.05
 """Seconds between two looks at something that is waited for."""
 
 
