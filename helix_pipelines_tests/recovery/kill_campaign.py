@@ -44,7 +44,7 @@ LONGEST_DELAY = {
     "source_files": 0.2,
     "parsed_rows": 0.6,
     "qa_pairs": 0.6,
-    "embeddings": 8.0,
+    "embeddings": 4.0,
     "knowledge_base": 0.2,
 }
 """Seconds into a phase at which a kill comes at the latest: about as long as it lasts with files of some thousand rows."""
