@@ -9,7 +9,7 @@ Each step works range by range, each range in a transaction with its checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic
@@ -91,14 +91,14 @@ def _decide_file(database: Database, batch: BatchWork, job: ImportJob) -> None:
     earlier = batch.commit(database, lambda connection: _begin(connection, job, list(undecided.values())))
     if earlier:
         for phase, step in MATCHING if job.replay_of is None else (MATCHING_BY_PLACE, *MATCHING):
-            _run_step(database, batch, job, phase, step)
+            _run_step(database, batch, job, phase, step, _ranges_left(database, job, phase))
         try:
             if job.replay_of is None:
                 batch.commit(database, lambda connection: _check_vanished(connection, batch, job))
         except FileRejectedError as error:
             reject_import(database, batch, job.id, error)
             return
-    _run_step(database, batch, job, "decide", _decide_range)
+    _run_step(database, batch, job, "decide", _decide_range, undecided)
     if job.rows_read >= ANALYZE_ROWS:
         refresh_statistics(database, job.rows_read, "import_row")
         refresh_statistics(database, _changed_rows(database, job), "qa_pair", "occurrence")
@@ -106,14 +106,13 @@ def _decide_file(database: Database, batch: BatchWork, job: ImportJob) -> None:
         batch.commit(database, lambda connection: close_vanished(connection, job.id, job.source_id))
 
 
-def _run_step(database: Database, batch: BatchWork, job: ImportJob, phase: str, step: Step) -> None:
-    """Run a step over all ranges that have not been committed, some at a time: they share no key and no outcome."""
-    ranges = key_ranges(job.rows_read)
-    with database.transaction() as connection:
-        left = [index for index in range(len(ranges)) if not read_checkpoint(connection, job.id, f"{phase}/{index}")]
+def _run_step(
+    database: Database, batch: BatchWork, job: ImportJob, phase: str, step: Step, left: Mapping[int, KeyRange]
+) -> None:
+    """Run a step over the ranges that are `left`, some at a time: they share no key and no outcome."""
 
     def work(connection: psycopg.Connection, index: int) -> None:
-        step(connection, job, ranges[index])
+        step(connection, job, left[index])
         write_checkpoint(connection, job.id, f"{phase}/{index}", Checkpoint(job.rows_read, index + 1, VERSION))
 
     def commit(index: int) -> None:
