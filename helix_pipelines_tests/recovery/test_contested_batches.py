@@ -78,7 +78,7 @@ def test_an_orphan_that_comes_back_finds_its_batch_taken_and_ends_as_skipped(
     assert phases[-1] == {"phase": "embeddings", "state": "skipped"}
 
 
-@pytest.mark.parametrize("into", [0.0, 0.1, 0.2, 0.3])
+@pytest.mark.parametrize("into", [0.1, 0.3])
 def test_an_orphan_that_stands_still_while_it_parses_holds_nobody_up(
     deployment: Deployment, instance: dg.DagsterInstance, tmp_path: Path, into: float
 ) -> None:
