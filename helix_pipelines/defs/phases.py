@@ -34,6 +34,14 @@ OUTCOMES = {
     StopReason.RUN_TIMEOUT: "interrupted",
 }
 SKIPPED = "skipped"
+WHAT_FOLLOWS = {
+    "paused": "What is done stays. It goes on from there when somebody says so: by Materialize on its partition, or"
+    " `helix queue resume {batch}`.",
+    "cancelled": "What is done stays. `helix queue retry {batch}` takes it up again.",
+    "interrupted": "What is done stays. It goes on from there by itself.",
+    SKIPPED: "There is nothing to do: whoever has the batch goes on with it.",
+}
+"""What a person who looks at such a run wants to know next."""
 RETRY_TAG = "dagster/retry_number"
 """Of re-executions that Dagster started by itself."""
 
@@ -127,14 +135,20 @@ def postpone(
     _tag(context, str(state))
 
 
+def what_follows(outcome: str, partition_key: str) -> str:
+    """What becomes of the batch of a run that did not finish it, and what a person can do; empty for other outcomes."""
+    return WHAT_FOLLOWS.get(outcome, "").format(batch=partition_key)
+
+
 def _leave(context: dg.AssetExecutionContext, outcome: str, error: HelixError) -> None:
     """Say in the UI why the asset was not materialized, and what became of the run."""
-    context.log.warning(f"This run ends here, as {outcome}. {error}")
+    follows = what_follows(outcome, context.partition_key)
+    context.log.warning(f"This run ends here, as {outcome}. {error} {follows}")
     context.log_event(
         dg.AssetObservation(
             context.asset_key,
             partition=context.partition_key,
-            metadata={"state": outcome, "code": error.code, "message": error.message},
+            metadata={"state": outcome, "code": error.code, "message": error.message, "what follows": follows},
         )
     )
     _tag(context, outcome)

@@ -9,6 +9,7 @@ import dagster as dg
 
 from helix_pipelines.defs.jobs import import_batch_job
 from helix_pipelines.defs.partitions import import_batches
+from helix_pipelines.defs.phases import OUTCOME_TAG, what_follows
 from helix_pipelines.defs.recovery import recovery_sensor
 from helix_pipelines.defs.resources import DatabaseResource, InboxResource
 from helix_pipelines.ingestion.inbox import list_inbox, take_stable_files
@@ -17,6 +18,7 @@ from helix_pipelines.instance.run_workers import PARTITION_TAG
 from helix_pipelines.settings import load_settings
 from helix_pipelines.storage.deferral import continue_due
 from helix_pipelines.storage.queue import Launch, launch_next, record_run_end
+from helix_pipelines.storage.queue_verbs import standing
 from helix_pipelines.storage.recovery import RetryRules, settle_failed_run
 from helix_pipelines.storage.states import BatchState
 
@@ -120,8 +122,8 @@ def failed_run_sensor(context: dg.RunFailureSensorContext, database: dg.Resource
     description="Marks the batch of a run that a person terminated as paused: it goes on when a person says so.",
 )
 def terminated_run_sensor(context: dg.RunStatusSensorContext, database: dg.ResourceParam[DatabaseResource]) -> None:
-    """A stop by a human stays a stop."""
-    _record_end(context, database, BatchState.PAUSED)
+    """A stop by a human stays a stop, and the run's page says how it ends."""
+    _record_pause(context, database)
 
 
 @dg.run_status_sensor(
@@ -133,19 +135,22 @@ def terminated_run_sensor(context: dg.RunStatusSensorContext, database: dg.Resou
 )
 def partial_run_sensor(context: dg.RunStatusSensorContext, database: dg.ResourceParam[DatabaseResource]) -> None:
     """A whole run has said itself that its batch is done, so nothing changes for it."""
-    _record_end(context, database, BatchState.PAUSED)
+    _record_pause(context, database)
 
 
-def _record_end(context: dg.RunStatusSensorContext, database: DatabaseResource, state: BatchState) -> None:
+def _record_pause(context: dg.RunStatusSensorContext, database: DatabaseResource) -> None:
+    """Put the batch of a run aside that ended before its work did, and say so where people look: on the run."""
     run = context.dagster_run
     record = context.instance.get_run_record_by_id(run.run_id)
     key = run.tags.get(PARTITION_TAG)
     if key is None or record is None:
         return
     with database.pool() as pool, pool.transaction() as connection:
-        moved = record_run_end(connection, key, run.run_id, state, run_created=record.create_timestamp)
-    if moved:
-        context.log.info(f"{key} is {state}.")
+        if not record_run_end(connection, key, run.run_id, BatchState.PAUSED, run_created=record.create_timestamp):
+            return
+        state = str(standing(connection, key).state)
+    context.instance.add_run_tags(run.run_id, {OUTCOME_TAG: state})
+    context.instance.report_engine_event(f"Batch {key} is {state}. {what_follows(state, key)}", run)
 
 
 @dg.sensor(

@@ -147,6 +147,11 @@ def test_a_terminated_run_pauses_its_batch(deployment: Deployment, instance: dg.
     key, run = working(deployment, instance, dg.DagsterRunStatus.CANCELED)
     terminated_run_sensor(end_of_run(instance, run, dg.DagsterEventType.RUN_CANCELED), database=DatabaseResource())
     assert deployment.batch(key)["state"] == "paused"
+    [told] = [entry.message for entry in instance.all_logs(run.run_id) if "is paused" in entry.message]
+    assert f"helix queue resume {key}" in told, "the run's page says how the batch goes on"
+    ended = instance.get_run_by_id(run.run_id)
+    assert ended is not None
+    assert ended.tags["helix/outcome"] == "paused"
 
 
 @pytest.mark.parametrize(("state", "after"), [("done", "done"), ("running", "paused")])
