@@ -66,6 +66,8 @@ class DroppedFiles:
     """The last version of each file, by path."""
     _replaced: set[Served] = field(default_factory=set)
     """Pairs that are not served any more."""
+    _fresh: set[str] = field(default_factory=set)
+    """Paths of the last round. They are not written over: who replaces a file before it is read has handed over one version."""
     _doubled: set[tuple[str, Row]] = field(default_factory=set)
     """Path and row of rows that were twice in some version: no later version changes them, as nobody could say which is meant."""
 
@@ -74,8 +76,8 @@ class DroppedFiles:
         chance = random.Random(f"{self.seed}/{number}")
         shared = [(f"What do all know of {number}.{at}?", f"All of {self.seed} know it.") for at in range(SHARED_ROWS)]
         drops = [self._file(chance, number, collection, shared) for collection in COLLECTIONS]
-        for drop in drops:
-            self.latest[drop.path] = drop
+        self._fresh = {drop.path for drop in drops}
+        self.latest |= {drop.path: drop for drop in drops}
         return drops
 
     def texts(self) -> int:
@@ -83,7 +85,9 @@ class DroppedFiles:
         return len({(question, answer) for _, question, answer in self.served | self._replaced})
 
     def _file(self, chance: random.Random, number: int, collection: str, shared: Sequence[Row]) -> Drop:
-        earlier = [drop for drop in self.latest.values() if drop.collection == collection]
+        earlier = [
+            drop for drop in self.latest.values() if drop.collection == collection and drop.path not in self._fresh
+        ]
         if earlier and chance.random() < SECOND_VERSION:
             return self._second(chance, number, chance.choice(earlier))
         suffix = chance.choice(sorted(WRITERS))

@@ -6,8 +6,8 @@ from helix_pipelines_tests.recovery.dropped_files import DroppedFiles
 from helix_pipelines_tests.stages import Stages, counts
 
 ROUNDS = 8
-SEED = 27
-"""Files of a collection get up to four versions with it."""
+SEED = 26
+"""Files of a collection get up to three versions with it."""
 COLLECTION = "alpha"
 
 
