@@ -17,10 +17,13 @@ def batch_text(report: dict[str, Any]) -> str:
         parts.append(f"{report['error']['code']}: {report['error']['message']}")
     if report.get("retry_at"):
         parts.append(f"It goes on by itself after {report['retry_at']:%Y-%m-%d %H:%M:%S %Z}.")
+    if report.get("stop_requested"):
+        parts.append(f"Its run was asked to stop ({report['stop_requested']}) and ends after the chunk that it is at.")
     if report.get("progress"):
         parts.append(progress_text(report["progress"]))
     parts.append(files_text(report["imports"]))
     parts.extend(_remarks(report["imports"]))
+    parts.append("\n".join(failure_text(failure) for failure in report.get("failures", [])))
     parts.append(_costs(report))
     return "\n\n".join(part for part in parts if part)
 
@@ -49,6 +52,17 @@ def progress_text(progress: dict[str, Any]) -> str:
     total = f" of {progress['total']:,}" if progress["total"] is not None else ""
     eta = f", about {progress['eta_seconds']:.0f} s left" if progress["eta_seconds"] is not None else ""
     return f"{progress['phase']}: {progress['done']:,}{total} {progress['unit']}{eta}"
+
+
+def failure_text(failure: dict[str, Any]) -> str:
+    """`parsed_rows, attempt 2: DISK_FULL in faq.csv, rows 401 to 600. Free space on ...`."""
+    told = f"{failure['phase']}, attempt {failure['attempt']}: {failure['code'] or 'its process was lost'}"
+    place = failure["place"]
+    if place:
+        told += f" in {place['path']}"
+        if place["first_row"] is not None:
+            told += f", rows {place['first_row']:,} to {place['last_row']:,}"
+    return f"{told}. {failure['advice'] or ''}".rstrip()
 
 
 def _remarks(files: list[dict[str, Any]]) -> list[str]:

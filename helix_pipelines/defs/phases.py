@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 import dagster as dg
 
@@ -82,7 +85,7 @@ def working_on_batch(
     with translated(load_settings(), phase, context.retry_number, run), database.pool() as pool:
         if not context.has_partition_key:
             raise UsageError("PARTITION_MISSING", "Choose the partition, that is the import batch, to materialize.")
-        with run.phase(pool, context.partition_key, phase) as batch:
+        with _ending_at_a_chunk(run), run.phase(pool, context.partition_key, phase) as batch:
             yield pool, batch
 
 
@@ -138,6 +141,29 @@ def postpone(
 def what_follows(outcome: str, partition_key: str) -> str:
     """What becomes of the batch of a run that did not finish it, and what a person can do; empty for other outcomes."""
     return WHAT_FOLLOWS.get(outcome, "").format(batch=partition_key)
+
+
+@contextmanager
+def _ending_at_a_chunk(run: BatchRun) -> Iterator[None]:
+    """Let SIGTERM, by which `helix down` and service managers end processes, end the run after the transaction that it is in.
+
+    The second SIGTERM interrupts it. Dagster, for which SIGTERM is SIGINT, takes the signal back whenever a step begins or ends,
+    so each phase asks for it anew. Between phases it interrupts the run, and Dagster retries that.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    before = signal.getsignal(signal.SIGTERM)
+
+    def ask(_signal: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, before)
+        run.ask(StopReason.SHUTDOWN)
+
+    signal.signal(signal.SIGTERM, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _leave(context: dg.AssetExecutionContext, outcome: str, error: HelixError) -> None:

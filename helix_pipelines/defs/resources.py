@@ -6,13 +6,10 @@ it joins the server that `helix up` or `helix import` runs, or starts it where t
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 import dagster as dg
 
@@ -28,7 +25,6 @@ from helix_pipelines.resilience.gated_calls import GatedCalls
 from helix_pipelines.settings import load_settings
 from helix_pipelines.storage.batch_runs import BatchRun
 from helix_pipelines.storage.engine import Database
-from helix_pipelines.storage.leases import StopReason
 
 
 class DatabaseResource:
@@ -89,10 +85,7 @@ class EmbeddingResource:
 
 
 def hold_batch(context: dg.InitResourceContext) -> Iterator[BatchRun]:
-    """The run's hold on its batch, for as long as the run lives: Dagster opens a resource once for all steps of a process.
-
-    SIGTERM, by which `helix down` and service managers end processes, lets the run end after the transaction that it is in.
-    """
+    """The run's hold on its batch, for as long as the run lives: Dagster opens a resource once for all steps of a process."""
     run = context.run
     assert run is not None, "a batch is held by a run"
     settings = load_settings()
@@ -102,28 +95,8 @@ def hold_batch(context: dg.InitResourceContext) -> Iterator[BatchRun]:
         closing(
             BatchRun(database, run.run_id, phase_timeout=settings.phase_timeout, run_timeout=settings.run_timeout)
         ) as batch_run,
-        _ending_at_a_chunk(batch_run),
     ):
         yield batch_run
-
-
-@contextmanager
-def _ending_at_a_chunk(run: BatchRun) -> Iterator[None]:
-    """React to the first SIGTERM by asking the run to stop; the second one does what it did before."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's
-        return
-    before = signal.getsignal(signal.SIGTERM)
-
-    def ask(_signal: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, before)
-        run.ask(StopReason.SHUTDOWN)
-
-    signal.signal(signal.SIGTERM, ask)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class InboxResource:

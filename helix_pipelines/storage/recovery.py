@@ -104,10 +104,19 @@ def settle_failed_run(connection: psycopg.Connection, run: FailedRun, rules: Ret
     return state
 
 
-def _story(connection: psycopg.Connection, batch_id: int) -> list[dict[str, Any]]:
+def failed_attempts(connection: psycopg.Connection, batch_id: int) -> list[dict[str, Any]]:
+    """The latest attempts at phases of the batch that came to nothing, oldest first: what, where, why, and the traceback."""
     with connection.cursor(row_factory=dict_row) as cursor:
         latest = cursor.execute(load("batch_story"), {"batch": batch_id, "limit": STORY_LENGTH}).fetchall()
     return latest[::-1]
+
+
+def _story(connection: psycopg.Connection, batch_id: int) -> list[dict[str, Any]]:
+    """The attempts as an error tells them, without tracebacks."""
+    return [
+        {name: value for name, value in attempt.items() if name != "traceback"}
+        for attempt in failed_attempts(connection, batch_id)
+    ]
 
 
 def _emit(connection: psycopg.Connection, batch_id: int, run: FailedRun) -> None:

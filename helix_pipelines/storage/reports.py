@@ -13,6 +13,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from helix_pipelines.storage.queries import load
+from helix_pipelines.storage.recovery import failed_attempts
 
 Report = dict[str, Any]
 
@@ -78,6 +79,7 @@ def batch_status(connection: psycopg.Connection, batch: str) -> Report | None:
         "started_at",
         "finished_at",
         "retry_at",
+        "stop_requested",
     )
     return {
         **{key: line[key] for key in kept},
@@ -85,6 +87,7 @@ def batch_status(connection: psycopg.Connection, batch: str) -> Report | None:
         "imports": files,
         "api": {key: line[key] for key in ("requests", "texts", "tokens", "cost")},
         "seconds": {phase["phase"]: round(phase["seconds"], 3) for phase in phases},
+        "failures": failed_attempts(connection, line["id"]) if line["state"] != "running" else [],
     }
 
 

@@ -7,7 +7,8 @@ SELECT phase,
        error_code AS code,
        recoverable,
        advice,
-       place
+       place,
+       error AS traceback
 FROM helix.phase_run
 WHERE batch_id = %(batch)s AND state IN ('failed', 'skipped', 'running')
 ORDER BY id DESC
