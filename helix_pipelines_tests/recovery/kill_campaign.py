@@ -258,11 +258,10 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(1))  # so that the service is ended too
     done = len(kill_records.read(options.results, options.seed))
-    folder = Path(tempfile.mkdtemp(prefix="helix-kills-", dir=options.folder))
-    folder.chmod(0o755)
     with (
+        tempfile.TemporaryDirectory(prefix="helix-kills-", dir=options.folder) as folder,
         running_fake_process(BEHAVIOUR) as fake,
-        live_service(folder / "home", fake, database_folder=folder / "database") as service,
+        live_service(Path(folder) / "home", fake, database_folder=Path(folder) / "database") as service,
     ):
         campaign = Campaign(service, options.seed)
         for first in range(done, options.kills, options.of_a_round):

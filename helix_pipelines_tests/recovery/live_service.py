@@ -160,9 +160,10 @@ def live_service(
 
 
 def place_database(home: Path, folder: Path) -> None:
-    """Have the database of a new home in `folder`, which root makes and others may pass through."""
+    """Have the database of a new home in `folder`: root makes it, and its parent, so that others may pass through."""
     folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o755)
+    for path in (folder, folder.parent):
+        path.chmod(0o755)
     control = control_folder(home)
     control.mkdir(parents=True, exist_ok=True)
     control.joinpath("location").write_text(f"{folder}\n")

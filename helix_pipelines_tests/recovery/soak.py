@@ -141,11 +141,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3600.0)
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="helix-soak-", dir=options.folder))
-    folder.chmod(0o755)
     with (
+        tempfile.TemporaryDirectory(prefix="helix-soak-", dir=options.folder) as folder,
         running_fake_process(BEHAVIOUR) as fake,
-        live_service(folder / "home", fake, database_folder=folder / "database") as service,
+        live_service(Path(folder) / "home", fake, database_folder=Path(folder) / "database") as service,
     ):
         memory = soak(service, options.seconds)
     sys.stdout.write(report(memory) + "\n")
