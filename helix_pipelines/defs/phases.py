@@ -42,6 +42,8 @@ WHAT_FOLLOWS = {
     " `helix queue resume {batch}`.",
     "cancelled": "What is done stays. `helix queue retry {batch}` takes it up again.",
     "interrupted": "What is done stays. It goes on from there by itself.",
+    "error": "What is done stays. Once it is mended, re-execute this run from failure, or `helix queue retry {batch}`.",
+    "queued": "What is done stays. It is tried again by itself.",
     SKIPPED: "There is nothing to do: whoever has the batch goes on with it.",
 }
 """What a person who looks at such a run wants to know next."""
@@ -185,7 +187,7 @@ def _tag(context: dg.AssetExecutionContext, outcome: str) -> None:
 
 
 def _failed(failure: Failure, phase: str, place: Place | None, error: Exception) -> dg.Failure:
-    told = f"{failure.code}: {failure.message}"
+    told = f"{failure.code}: {failure.message.rstrip('.')}."
     return dg.Failure(
         description=told if isinstance(error, HelixError) else f"{told} {failure.advice}",
         metadata={

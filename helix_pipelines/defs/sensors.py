@@ -112,6 +112,7 @@ def failed_run_sensor(context: dg.RunFailureSensorContext, database: dg.Resource
         state = settle_failed_run(connection, failed, RetryRules.from_settings(load_settings()))
     if state:
         context.log.info(f"{key} is {state}. {failed.error['code']}: {failed.error['message']}")
+        _tell(context.instance, run, key, state)
 
 
 @dg.run_status_sensor(
@@ -139,7 +140,7 @@ def partial_run_sensor(context: dg.RunStatusSensorContext, database: dg.Resource
 
 
 def _record_pause(context: dg.RunStatusSensorContext, database: DatabaseResource) -> None:
-    """Put the batch of a run aside that ended before its work did, and say so where people look: on the run."""
+    """Put the batch of a run aside that ended before its work did."""
     run = context.dagster_run
     record = context.instance.get_run_record_by_id(run.run_id)
     key = run.tags.get(PARTITION_TAG)
@@ -148,9 +149,14 @@ def _record_pause(context: dg.RunStatusSensorContext, database: DatabaseResource
     with database.pool() as pool, pool.transaction() as connection:
         if not record_run_end(connection, key, run.run_id, BatchState.PAUSED, run_created=record.create_timestamp):
             return
-        state = str(standing(connection, key).state)
-    context.instance.add_run_tags(run.run_id, {OUTCOME_TAG: state})
-    context.instance.report_engine_event(f"Batch {key} is {state}. {what_follows(state, key)}", run)
+        state = standing(connection, key).state
+    context.instance.add_run_tags(run.run_id, {OUTCOME_TAG: str(state)})
+    _tell(context.instance, run, key, state)
+
+
+def _tell(instance: dg.DagsterInstance, run: dg.DagsterRun, key: str, state: BatchState) -> None:
+    """Say on the page of an ended run what became of its batch, and what a person can do."""
+    instance.report_engine_event(f"Batch {key} is {state}. {what_follows(str(state), key)}", run)
 
 
 @dg.sensor(

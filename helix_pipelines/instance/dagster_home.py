@@ -30,11 +30,12 @@ def dagster_url(database_url: str) -> str:
     """The URL for Dagster's storage: psycopg 2, and its tables in schema `public`.
 
     The second has to be said: where the user is called `helix`, the server's default search path ("$user", public)
-    would put them into our schema, and Dagster's `alembic_version` would be taken for ours.
+    would put them into our schema, and Dagster's `alembic_version` would be taken for ours. Dagster writes times without their
+    zone and reads them as UTC, whatever the server's zone is.
     """
     base, _, query = sqlalchemy_url(database_url, "psycopg2").partition("?")
     parameters = dict(parse_qsl(query, keep_blank_values=True))
-    parameters["options"] = f"{parameters.get('options', '')} -csearch_path=public".strip()
+    parameters["options"] = f"{parameters.get('options', '')} -csearch_path=public -ctimezone=UTC".strip()
     return f"{base}?{urlencode(parameters, quote_via=quote)}"
 
 

@@ -17,6 +17,8 @@ from helix_pipelines.storage.schema import sqlalchemy_url
 
 IDLE_SECONDS = 1.0
 """After which a pooled connection is not trusted any more."""
+FROZEN_SECONDS = 15
+"""Between two statements of a transaction, at most: less than a lease, and far more than a worker on a crowded machine needs."""
 GONE_HOST = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 """A host that was cut off is given up after 30 s at most; TCP alone takes hours. In seconds, the last one in milliseconds."""
 
@@ -48,6 +50,7 @@ class Database:
             pool_recycle=pool_recycle,
             connect_args={"application_name": "helix", "connect_timeout": 10, **GONE_HOST},
         )
+        event.listen(self._engine, "connect", _end_frozen_transactions)
         if pre_ping:
             _try_idle_connections(self._engine)
 
@@ -84,6 +87,12 @@ class Database:
     def close(self) -> None:
         """Close every idle connection."""
         self._engine.dispose()
+
+
+def _end_frozen_transactions(connection: psycopg.Connection, _record: object) -> None:
+    """Have the server end transactions of a process that stands still: one may hold the row by which the next run takes a batch."""
+    connection.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, false)", [f"{FROZEN_SECONDS}s"])
+    connection.commit()
 
 
 def _try_idle_connections(engine: Engine) -> None:

@@ -77,7 +77,7 @@ def test_dagster_gets_the_psycopg2_url_and_absolute_folders(tmp_path: Path, monk
     environment = dagster_environment(Settings(home=Path("relative")), URL)
     assert environment == {
         "DAGSTER_HOME": str(tmp_path / "relative" / "dagster"),
-        "HELIX_DAGSTER_DATABASE_URL": f"{DAGSTER_URL}?options=-csearch_path%3Dpublic",
+        "HELIX_DAGSTER_DATABASE_URL": f"{DAGSTER_URL}?options=-csearch_path%3Dpublic%20-ctimezone%3DUTC",
         "HELIX_HOME": str(tmp_path / "relative"),
         "HELIX_INBOX": str(tmp_path / "relative" / "inbox"),
     }
@@ -85,7 +85,7 @@ def test_dagster_gets_the_psycopg2_url_and_absolute_folders(tmp_path: Path, monk
 
 def test_the_parameters_of_a_url_are_kept() -> None:
     url = dagster_url(f"{URL}?sslmode=require&options=-cwork_mem%3D8MB")
-    assert url == f"{DAGSTER_URL}?sslmode=require&options=-cwork_mem%3D8MB%20-csearch_path%3Dpublic"
+    assert url == f"{DAGSTER_URL}?sslmode=require&options=-cwork_mem%3D8MB%20-csearch_path%3Dpublic%20-ctimezone%3DUTC"
 
 
 def test_dagsters_tables_stay_out_of_the_schema_of_the_same_name_as_the_user(make_database: Callable[[], str]) -> None:
