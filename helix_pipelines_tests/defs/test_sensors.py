@@ -129,6 +129,7 @@ def test_a_failed_run_fails_its_batch_in_the_end_and_says_why(
     failed_run_sensor(context, database=DatabaseResource())
     assert deployment.batch(key)["state"] == "error"
     assert deployment.batch(key)["error"]["code"] == "RUN_WORKER_LOST"
+    assert any(f"helix queue retry {key}" in entry.message for entry in instance.all_logs(run.run_id))
     [event] = deployment.query("SELECT payload FROM helix.event WHERE kind = 'error.occurred'")
     assert event["payload"] == {"batch": key, "run": run.run_id, "code": "RUN_WORKER_LOST"}
 
