@@ -90,7 +90,7 @@ class Database:
 
 
 def _end_frozen_transactions(connection: psycopg.Connection, _record: object) -> None:
-    """Have the server end transactions of a process that stands still: one may hold the row by which the next run takes a batch."""
+    """Have the server end transactions of a process that stands still: one may hold the row by which a run takes its batch."""
     connection.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, false)", [f"{FROZEN_SECONDS}s"])
     connection.commit()
 

@@ -20,8 +20,7 @@ log = structlog.get_logger(__name__)
 RETRYABLE_CLASSES = ("08", "53", "57P0")
 """SQLSTATE prefixes: connection lost, resources short, server shutting down or starting up."""
 RETRYABLE_STATES = frozenset({"40001", "40P01", "55P03", "25P03"})
-"""Serialisation failure, deadlock, lock not available, stood still in a transaction. A unique violation (23505) is a fact and never
-retried."""
+"""Serialisation failure, deadlock, lock not available, stood still in a transaction. A unique violation (23505) is a fact."""
 ATTEMPTS = 3
 FIRST_WAIT = 2.0
 LONGEST_WAIT = 30.0
