@@ -30,11 +30,12 @@ def connection(database_url: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def test_the_queue_is_that_of_the_model_after_every_step(database_url: str) -> None:
+@pytest.mark.parametrize("examples", [8, pytest.param(300, marks=pytest.mark.campaign)])
+def test_the_queue_is_that_of_the_model_after_every_step(database_url: str, examples: int) -> None:
     class Machine(QueueMachine):
         url = database_url
 
-    run_state_machine_as_test(Machine, settings=settings(max_examples=25, stateful_step_count=35, deadline=None))
+    run_state_machine_as_test(Machine, settings=settings(max_examples=examples, stateful_step_count=30, deadline=None))
 
 
 def call_at_random(url: str, keys: list[str], seed: int) -> int:
