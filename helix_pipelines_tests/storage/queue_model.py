@@ -40,11 +40,12 @@ class QueueModel:
     def in_state(self, state: str) -> list[str]:
         return [key for key, batch in self.batches.items() if batch.state == state]
 
-    def enter(self, key: str) -> None:
-        """To the end of its priority's part of the queue."""
+    def enter(self, key: str, *, first: bool = False) -> None:
+        """To the end of its priority's part of the queue, or to the beginning."""
         batch = self.batches[key]
         batch.state, batch.stop, batch.delayed = "queued", None, False
-        ahead = [other for other in self.queue if self.batches[other].priority >= batch.priority]
+        least = batch.priority + 1 if first else batch.priority
+        ahead = [other for other in self.queue if self.batches[other].priority >= least]
         self.queue.insert(len(ahead), key)
 
     def leave(self, key: str, state: str) -> None:
@@ -243,7 +244,7 @@ class QueueMachine(RuleBasedStateMachine):
         with self.connection.transaction():
             assert requeue(self.connection, key) == after
             assert requeue(self.connection, key) is None
-        self.model.enter(key) if after == "queued" else self.model.leave(key, after)
+        self.model.enter(key, first=True) if after == "queued" else self.model.leave(key, after)
 
     @precondition(lambda self: self.model.in_state("launched"))
     @rule(data=st.data())
