@@ -18,7 +18,6 @@ SETTINGS = {
     **{f"HELIX_{name}": "" for name in AS_BY_DEFAULT},
     "HELIX_EMBEDDING_RPM": "0",
     "HELIX_EMBEDDING_MAX_CONCURRENCY": "1",  # so that requests come one after another, and a batch can be stopped between them
-    "HELIX_BATCH_TIMEOUT": "5",
     "HELIX_MAX_RUNNING_BATCHES": "6",
     "HELIX_OUTAGE_PATIENCE": "3",
 }

@@ -110,8 +110,8 @@ class Batches:
     ) -> dict[str, StoppedBatch]:
         """A batch for each phase, whose run stands in the middle of it until `let_go`, with something of the phase done.
 
-        Phases of `at_the_start` have only begun. That of the embedding comes last: it is the service that does not answer any
-        more, for all batches.
+        Phases of `at_the_start` have only begun. In the embedding it is the service that does not answer any more, for all
+        batches; so that batch is the last to come to where it stops, and the first given: it is deferred after a minute.
         """
         stopped = {}
         for phase in phases:
@@ -125,7 +125,7 @@ class Batches:
         for phase, batch in stopped.items():
             until(lambda batch=batch: self._hurdles.is_reached(batch.id), f"{batch.key} is in {phase}")  # type: ignore[misc]
         if "embeddings" in phases:
-            stopped["embeddings"] = self._unanswered(batch_name(word, "embeddings"))
+            stopped = {"embeddings": self._unanswered(batch_name(word, "embeddings")), **stopped}
         return stopped
 
     def let_go(self, batch: StoppedBatch) -> None:
