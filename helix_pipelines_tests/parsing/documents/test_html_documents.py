@@ -214,10 +214,10 @@ def test_a_page_beyond_the_limit_is_rejected() -> None:
 
 @pytest.mark.parametrize("tag", ["div", "span", "b", "a href=x", "font", "ul><li", "table><tr><td", "x-y"])
 def test_elements_nested_deeper_than_browsers_show_are_rejected_at_once(tag: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(FileRejectedError, match="NESTED_TOO_DEEPLY"):
         read(page(f"<{tag}>" * 100_000))
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_end_tags_that_are_left_out_are_no_nesting() -> None:
@@ -245,9 +245,9 @@ def test_end_tags_that_are_left_out_are_no_nesting() -> None:
     ],
 )
 def test_no_page_takes_long(bomb: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     assert read(page(f"<h2>Why?</h2><p>So.</p>{bomb}")).rows
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
 
 
 @settings(max_examples=300)

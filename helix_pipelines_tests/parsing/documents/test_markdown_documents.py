@@ -183,10 +183,10 @@ def test_rows_keep_their_numbers_when_some_are_skipped() -> None:
     ],
 )
 def test_no_markdown_takes_long(bomb: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     for content in (f"## Why?\n\n{bomb}\n\n## How?\n\nSo.\n", f"## Why {bomb[:20_000]}?\n\nSo.\n"):
         assert read(content).rows
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
 
 
 @settings(max_examples=300)

@@ -186,9 +186,9 @@ def test_broken_yaml_is_rejected_with_its_line() -> None:
 def test_a_bomb_of_aliases_is_rejected_before_it_is_followed() -> None:
     lines = ['a0: &a0 ["q", "q", "q", "q", "q", "q", "q", "q", "q"]']
     lines += [f"a{at}: &a{at} [{', '.join([f'*a{at - 1}'] * 9)}]" for at in range(1, 20)]
-    started = time.monotonic()
+    started = time.process_time()
     assert rejected("\n".join(lines)).code == "TOO_MANY_ALIASES"
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("content", ["? " * 99 + "a", "a: {{ name }}\n", "? [x, y]\n: z\n", "? {a: [b]}\n: z\n"])
