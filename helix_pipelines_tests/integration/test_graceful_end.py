@@ -7,12 +7,14 @@ import signal
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from helix_pipelines.defs.jobs import IMPORT_JOB
 from helix_pipelines.instance.run_execution import create_run, execute, job_pointer
 from helix_pipelines_tests.deployment import Deployment
 from helix_pipelines_tests.integration.code_server import launched, until
 
+pytestmark = pytest.mark.recovery
 ROWS = 40
 FIRST = "00000000-0000-4000-8000-000000000001"
 SECOND = "00000000-0000-4000-8000-000000000002"

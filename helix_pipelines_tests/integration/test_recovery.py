@@ -36,6 +36,7 @@ def tick(instance: dg.DagsterInstance) -> str:
     return str(result.skip_reason.skip_message)
 
 
+@pytest.mark.recovery
 def test_a_run_that_died_with_the_whole_service_is_failed_and_retried(
     deployment: Deployment, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
