@@ -12,6 +12,7 @@ from types import FrameType
 import dagster as dg
 
 from helix_pipelines.defs.resources import DatabaseResource
+from helix_pipelines.instance.run_failures import RETRY_TAG
 from helix_pipelines.resilience.errors import (
     BatchStoppedError,
     FencedError,
@@ -47,8 +48,6 @@ WHAT_FOLLOWS = {
     SKIPPED: "There is nothing to do: whoever has the batch goes on with it.",
 }
 """What a person who looks at such a run wants to know next."""
-RETRY_TAG = "dagster/retry_number"
-"""Of re-executions that Dagster started by itself."""
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from helix_pipelines.defs.recovery import recovery_sensor
 from helix_pipelines.defs.resources import DatabaseResource, InboxResource
 from helix_pipelines.ingestion.inbox import list_inbox, take_stable_files
 from helix_pipelines.instance.run_failures import failed_run
-from helix_pipelines.instance.run_workers import PARTITION_TAG
+from helix_pipelines.instance.run_workers import PARTITION_TAG, WILL_RETRY_TAG
 from helix_pipelines.settings import load_settings
 from helix_pipelines.storage.deferral import continue_due
 from helix_pipelines.storage.queue import Launch, launch_next, record_run_end
@@ -32,7 +32,6 @@ LISTING_SECONDS = 20.0
 """Of the 60 s that a tick may last; the next tick goes on where this one stopped."""
 BATCH_TAG = "helix/batch"
 PRIORITY_TAG = "dagster/priority"
-WILL_RETRY_TAG = "dagster/will_retry"
 
 
 @dg.sensor(

@@ -18,7 +18,7 @@ import structlog
 from helix_pipelines.defs.partitions import IMPORT_BATCHES
 from helix_pipelines.instance.dagster_home import dagster_environment, prepare_dagster_home
 from helix_pipelines.instance.run_failures import failed_run
-from helix_pipelines.instance.run_workers import MAX_RETRIES_TAG, PARTITION_TAG, judge
+from helix_pipelines.instance.run_workers import MAX_RETRIES_TAG, PARTITION_TAG, WILL_RETRY_TAG, judge
 from helix_pipelines.settings import Settings
 from helix_pipelines.storage.claims import Claim, claim_of_run
 from helix_pipelines.storage.engine import Database
@@ -30,7 +30,6 @@ from helix_pipelines.storage.stranded import owners, partition_keys, stranded_ba
 
 log = structlog.get_logger(__name__)
 
-WILL_RETRY_TAG = "dagster/will_retry"
 STAGES = {
     dg.DagsterRunStatus.STARTING: RunStage.WORKING,
     dg.DagsterRunStatus.STARTED: RunStage.WORKING,

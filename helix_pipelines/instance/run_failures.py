@@ -13,6 +13,7 @@ STEP_FAILED = "STEP_FAILED"
 TOLD = ("code", "message", "phase", "advice", "recoverable", "place")
 """What `defs/phases.py` tells with a failure."""
 RETRY_TAG = "dagster/retry_number"
+"""Of re-executions that Dagster started by itself."""
 LOOK_AT_LOG = "Look at the run's log in Dagster's UI. The batch is tried again by itself."
 
 

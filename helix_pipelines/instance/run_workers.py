@@ -19,6 +19,7 @@ from helix_pipelines.storage.holders import Holder, Verdict
 
 PARTITION_TAG = "dagster/partition"
 MAX_RETRIES_TAG = "dagster/max_retries"
+WILL_RETRY_TAG = "dagster/will_retry"
 LAUNCH_TAG = ".dagster/helix_launch"
 """Hidden in the UI by Dagster's prefix. A retry inherits its parent's, and gets its own when it is launched."""
 START_SECONDS = 30.0

@@ -18,6 +18,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from helix_pipelines.resilience.errors import BatchStoppedError, FencedError, HelixError
+from helix_pipelines.storage.claims import stored_holder
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.failures import diagnose
 from helix_pipelines.storage.holders import Holder, Verdict
@@ -281,7 +282,8 @@ def _holder_of(connection: psycopg.Connection, partition_key: str) -> _Hold:
 
 
 def _is_gone(other: _Hold) -> bool:
-    return other.holder is not None and msgspec.convert(other.holder, Holder).verdict() is Verdict.GONE
+    holder = stored_holder(other.holder)
+    return holder is not None and holder.verdict() is Verdict.GONE
 
 
 def _bury(connection: psycopg.Connection, other: _Hold) -> None:

@@ -18,12 +18,13 @@ SHORTEST_WAIT = 5.0
 def defer(connection: psycopg.Connection, batch: BatchWork, error: UnavailableError, gate: bytes) -> BatchState:
     """End a batch's run with its work left for later; returns the new state.
 
-    It is `deferred` where it can go on by itself, `paused` where a person has to decide. Claims of texts lapse with the lease.
+    It is `deferred` where it can go on by itself, `paused` where a person has to decide, and what a person has asked for
+    meanwhile. Claims of texts lapse with the lease.
     Raises FencedError where another run has taken the batch.
     """
     state = BatchState.PAUSED if error.retry_in is None else BatchState.DEFERRED
     batch.lease.fence(connection)
-    connection.execute(
+    row = connection.execute(
         load("defer_batch"),
         {
             "batch": batch.id,
@@ -33,8 +34,9 @@ def defer(connection: psycopg.Connection, batch: BatchWork, error: UnavailableEr
             "wait": None if error.retry_in is None else max(error.retry_in, SHORTEST_WAIT),
             "gate": gate,
         },
-    )
-    return state
+    ).fetchone()
+    assert row is not None, "the fence has found the batch"
+    return BatchState(row[0])
 
 
 def continue_due(connection: psycopg.Connection) -> list[str]:

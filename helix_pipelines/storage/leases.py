@@ -7,7 +7,6 @@ the lease's token in the batch, or the transaction is undone.
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -60,7 +59,6 @@ class Lease:
         self._lost: FencedError | None = None
         self.is_over = False
         self._listeners: list[Callable[[], None]] = []
-        self._lock = threading.Lock()
 
     def fence(self, connection: psycopg.Connection, counters: Mapping[str, int] | None = None) -> None:
         """Prolong the lease and note progress, as the last statement before a commit.
@@ -116,8 +114,7 @@ class Lease:
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener` once waiting makes no sense any more: the run is to stop, or the lease became uncertain."""
-        with self._lock:
-            self._listeners.append(listener)
+        self._listeners.append(listener)
         if self._stop is not None:
             listener()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
@@ -34,20 +33,6 @@ from helix_pipelines.storage.leases import (
     take_lease,
 )
 from helix_pipelines.storage.queue import launch_next
-
-
-@pytest.fixture(scope="module")
-def database(database_url: str) -> Iterator[Database]:
-    database = Database(database_url)
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def key(database: Database, tmp_path: Path) -> str:
-    with database.transaction() as connection:
-        connection.execute("TRUNCATE helix.import_batch CASCADE")
-        return create_batch(connection, "faq", [FileRequest(str(tmp_path / "a.csv"), "c", "a.csv")], BatchSettings())
 
 
 def lapse(database: Database) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -12,7 +10,6 @@ import pytest
 from psycopg.rows import dict_row
 
 from helix_pipelines.storage.batch_runs import phase
-from helix_pipelines.storage.batches import BatchSettings, FileRequest, create_batch
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.leases import BatchWork
 from helix_pipelines.storage.queue import launch_next
@@ -23,20 +20,6 @@ RULES = RetryRules(max_retries=2, backoff_base=60.0)
 PASSES = {"code": "DATABASE_UNAVAILABLE", "message": "Bring it back.", "recoverable": True}
 STAYS = {"code": "EMBEDDING_KEY_REFUSED", "message": "Set another key.", "recoverable": False}
 LOST = {"code": WORKER_LOST, "message": "The process is gone.", "recoverable": True}
-
-
-@pytest.fixture(scope="module")
-def database(database_url: str) -> Iterator[Database]:
-    database = Database(database_url)
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def key(database: Database, tmp_path: Path) -> str:
-    with database.transaction() as connection:
-        connection.execute("TRUNCATE helix.import_batch CASCADE")
-        return create_batch(connection, "faq", [FileRequest(str(tmp_path / "a.csv"), "c", "a.csv")], BatchSettings())
 
 
 def batch(database: Database, key: str) -> dict[str, Any]:

@@ -9,3 +9,4 @@ SET state = CASE stop_requested WHEN 'cancel' THEN 'cancelled' WHEN 'pause' THEN
     retry_at = clock_timestamp() + make_interval(secs => %(wait)s::double precision),
     lease_token = NULL, lease_expires_at = NULL
 WHERE id = %(batch)s
+RETURNING state
