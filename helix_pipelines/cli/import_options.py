@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from helix_pipelines.cli.import_files import parse_mapping, plan_files
 from helix_pipelines.ingestion.batching import DEFAULT_COLLECTION
+from helix_pipelines.ingestion.requested_files import plan_files
+from helix_pipelines.parsing.columns import ROLES
 from helix_pipelines.parsing.text import codec_name
 from helix_pipelines.resilience.errors import UsageError
 from helix_pipelines.storage.batches import FileRequest, Mode
@@ -34,6 +36,8 @@ SheetsOption = Annotated[
     typer.Option("--sheet", metavar="NAME", help="A sheet of a workbook to read; by default all that are visible."),
 ]
 EncodingOption = Annotated[str | None, typer.Option(help="The files' encoding, where detection errs.")]
+NEXT_ROLE = re.compile(rf",(?=\s*(?:{'|'.join(ROLES)})\s*=)")
+"""The comma between two parts of `--map`: one that a role follows, as column names may hold commas themselves."""
 
 
 def requested_files(
@@ -53,6 +57,21 @@ def requested_files(
     given = {"collection": _not_blank("--collection", collection), "source": _not_blank("--source", source)}
     read = {"mapping": parse_mapping(mapping or []), "sheets": tuple(sheets or ()), "encoding": _encoding(encoding)}
     return plan_files(paths, {**given, **read, "mode": _mode(mode)})
+
+
+def parse_mapping(options: Sequence[str]) -> dict[str, str]:
+    """`question=COL,answer=COL` to role -> column. Raises UsageError (MAPPING_INVALID) that says what is accepted."""
+    mapping: dict[str, str] = {}
+    for part in (part for option in options for part in NEXT_ROLE.split(option)):
+        role, separator, column = (piece.strip() for piece in part.partition("="))
+        if not separator or not column or role not in ROLES:
+            raise UsageError(
+                "MAPPING_INVALID", f"--map cannot be read at {part!r}: write ROLE=COLUMN; roles are {', '.join(ROLES)}."
+            )
+        if role in mapping:
+            raise UsageError("MAPPING_INVALID", f"--map names two columns for {role}; leave one of them.")
+        mapping[role] = column
+    return mapping
 
 
 def _not_blank(option: str, value: str | None) -> str | None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
@@ -27,19 +25,14 @@ from helix_pipelines.cli.import_options import (
 )
 from helix_pipelines.cli.import_run import Display, see_through
 from helix_pipelines.cli.output import ExitCode, JsonOption, note, write_json
-from helix_pipelines.cli.resuming import find_unfinished
 from helix_pipelines.cli.summary import batch_text
-from helix_pipelines.ingestion.fingerprint import fingerprint
+from helix_pipelines.ingestion.handing_over import Recorded, hand_over
 from helix_pipelines.resilience.errors import UsageError
 from helix_pipelines.settings import Settings, load_settings
 from helix_pipelines.storage import reports
-from helix_pipelines.storage.batches import BatchSettings, FileRequest, create_batch, mark_launched
-from helix_pipelines.storage.queue_verbs import queue_again
+from helix_pipelines.storage.batches import FileRequest
 from helix_pipelines.storage.recovery import RetryRules
 from helix_pipelines.storage.states import BatchState
-
-Recorded = Callable[[psycopg.Connection, str], None]
-"""What else is written with a new batch: given the connection and the batch's key."""
 
 
 def register(app: typer.Typer) -> None:
@@ -130,7 +123,7 @@ def exit_code(report: dict[str, Any], *, strict: bool, waited: bool = True) -> E
 def _queued(settings: Settings, requests: Sequence[FileRequest]) -> dict[str, Any]:
     """Leave the files to the daemon; what there is to report of them."""
     with database_url(settings) as url, connect(url) as connection:
-        batch = batch_for(connection, requests, state=BatchState.QUEUED)
+        batch = handed_over(connection, requests, state=BatchState.QUEUED)
         report = {**reports.import_report(connection, batch), "status": BatchState.DEFERRED}
         report.pop("error", None)  # it has not ended yet
         return report
@@ -148,14 +141,14 @@ def imported(
         database_url(settings, runs.use_database) as url,
         connect(url) as connection,
     ):
-        batch = batch_for(connection, requests, state=BatchState.LAUNCHED, recorded=recorded)
+        batch = handed_over(connection, requests, state=BatchState.LAUNCHED, recorded=recorded)
         with embedder(settings), _terminated_like_interrupted(), _display() as display:
             rules = RetryRules.from_settings(settings)
             see_through(connection, batch, lambda: runs.start(batch), display, settings.phase_timeout, rules)
         return reports.import_report(connection, batch)
 
 
-def batch_for(
+def handed_over(
     connection: psycopg.Connection,
     requests: Sequence[FileRequest],
     *,
@@ -163,39 +156,11 @@ def batch_for(
     priority: int | None = None,
     recorded: Recorded = lambda _connection, _batch: None,
 ) -> str:
-    """The unfinished batch of the same files, or a new one, launched or queued as `state` says.
-
-    One that is there keeps its priority unless another is given. Raises UsageError (QUEUE_STATE) for one that is being cancelled.
-    """
-    batch = find_unfinished(connection, requests, _digest)
-    with connection.transaction():
-        if batch is None:
-            batch = create_batch(
-                connection, _batch_name(requests), requests, BatchSettings(), state=state, priority=priority or 0
-            )
-            recorded(connection, batch)
-            return batch
-        note(f"Resuming batch {batch}, which these files began.")
-        if state == BatchState.QUEUED:
-            queue_again(connection, batch, priority)
-        else:
-            mark_launched(connection, batch)
-        return batch
-
-
-def _batch_name(requests: Sequence[FileRequest]) -> str:
-    """One file's source, or the folder that several have in common."""
-    if len(requests) == 1:
-        return requests[0].source
-    return Path(os.path.commonpath([request.path for request in requests])).name or "import"
-
-
-def _digest(path: str) -> str:
-    """The file's SHA-256, blank where it cannot be read: what is wrong with it is for the pipeline to record."""
-    try:
-        return fingerprint(Path(path)).sha256
-    except OSError:
-        return ""
+    """The key of the files' batch; says so where it was begun before."""
+    handed = hand_over(connection, requests, state=state, priority=priority, recorded=recorded)
+    if handed.goes_on:
+        note(f"Resuming batch {handed.batch}, which these files began.")
+    return handed.batch
 
 
 @contextmanager

@@ -92,7 +92,7 @@ def add(
     - `helix queue add faq.csv`
     - `helix queue add exports/ --collection support --priority 10`
     """
-    from helix_pipelines.cli.imports import batch_for
+    from helix_pipelines.cli.imports import handed_over
 
     files = requested_files(
         paths,
@@ -105,7 +105,7 @@ def add(
     )
     with connected(load_settings()) as connection, connection.transaction():
         act_as_person(connection)
-        batch = batch_for(connection, files, state=BatchState.QUEUED, priority=priority)
+        batch = handed_over(connection, files, state=BatchState.QUEUED, priority=priority)
         standing = queue_verbs.standing(connection, batch)
     return _report(standing, as_json=as_json)
 

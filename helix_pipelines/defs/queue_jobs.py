@@ -15,6 +15,8 @@ import psycopg
 from pydantic import Field
 
 from helix_pipelines.defs.resources import DatabaseResource
+from helix_pipelines.ingestion.handing_over import hand_over
+from helix_pipelines.ingestion.requested_files import plan_files
 from helix_pipelines.resilience.errors import HelixError
 from helix_pipelines.storage import queue_verbs
 from helix_pipelines.storage.queue_verbs import Standing
@@ -49,15 +51,11 @@ class FilesChoice(dg.Config):
 
 @dg.op(name="add")
 def _add(context: dg.OpExecutionContext, config: FilesChoice, database: dg.ResourceParam[DatabaseResource]) -> None:
-    # Commands are no part of what every process of Dagster loads.
-    from helix_pipelines.cli.import_files import plan_files
-    from helix_pipelines.cli.imports import batch_for
-
     def act(connection: psycopg.Connection) -> Standing:
         chosen = {"collection": config.collection, "source": config.source}
         files = plan_files([Path(path) for path in config.paths], chosen)
-        batch = batch_for(connection, files, state=BatchState.QUEUED, priority=config.priority)
-        return queue_verbs.standing(connection, batch)
+        handed = hand_over(connection, files, state=BatchState.QUEUED, priority=config.priority)
+        return queue_verbs.standing(connection, handed.batch)
 
     _do(context, database, act)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from helix_pipelines.cli.import_files import parse_mapping, plan_files
+from helix_pipelines.ingestion.requested_files import plan_files
 from helix_pipelines.resilience.errors import UsageError
 from helix_pipelines.storage.batches import FileRequest
 
@@ -114,25 +114,6 @@ def test_one_source_cannot_name_several_files(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="SOURCE_NEEDS_ONE_FILE"):
         plan(tmp_path, source="faq")
     assert [file.source for file in plan(tmp_path / "a.csv", source="faq")] == ["faq"]
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ([], {}),
-        (["question=Frage,answer=Antwort"], {"question": "Frage", "answer": "Antwort"}),
-        (["question=Frage", "answer=Antwort"], {"question": "Frage", "answer": "Antwort"}),
-        (["question=Frage, kurz, answer = A=B "], {"question": "Frage, kurz", "answer": "A=B"}),
-    ],
-)
-def test_a_mapping_is_read_with_commas_in_column_names(options: list[str], expected: dict[str, str]) -> None:
-    assert parse_mapping(options) == expected
-
-
-@pytest.mark.parametrize("option", ["question", "question=", "frage=x", "question=a,question=b", ""])
-def test_a_mapping_that_cannot_be_read_says_how_it_is_written(option: str) -> None:
-    with pytest.raises(UsageError, match="MAPPING_INVALID"):
-        parse_mapping([option])
 
 
 def test_a_folder_s_rules_are_heeded_and_options_win_over_them(tmp_path: Path) -> None:

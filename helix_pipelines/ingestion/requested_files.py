@@ -1,9 +1,8 @@
-"""From the paths of a command line to the files that it means: folders walked, sources named, `--map` read."""
+"""From paths that somebody names to the files that they mean: folders walked, sources named, folder rules heeded."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,12 +10,8 @@ from typing import Any
 
 from helix_pipelines.ingestion.batching import DEFAULT_COLLECTION
 from helix_pipelines.ingestion.folder_rules import RULES_FILE, Rules
-from helix_pipelines.parsing.columns import ROLES
 from helix_pipelines.resilience.errors import UsageError
 from helix_pipelines.storage.batches import FileRequest
-
-NEXT_ROLE = re.compile(rf",(?=\s*(?:{'|'.join(ROLES)})\s*=)")
-"""The comma between two parts of `--map`: one that a role follows, as column names may hold commas themselves."""
 
 
 def plan_files(paths: Sequence[Path], given: Mapping[str, Any]) -> list[FileRequest]:
@@ -47,21 +42,6 @@ def plan_files(paths: Sequence[Path], given: Mapping[str, Any]) -> list[FileRequ
         FileRequest(str(file), **({"collection": DEFAULT_COLLECTION, "source": name} | ruled[file] | said))
         for file, name in _told_apart(found).items()
     ]
-
-
-def parse_mapping(options: Sequence[str]) -> dict[str, str]:
-    """`question=COL,answer=COL` to role -> column. Raises UsageError (MAPPING_INVALID) that says what is accepted."""
-    mapping: dict[str, str] = {}
-    for part in (part for option in options for part in NEXT_ROLE.split(option)):
-        role, separator, column = (piece.strip() for piece in part.partition("="))
-        if not separator or not column or role not in ROLES:
-            raise UsageError(
-                "MAPPING_INVALID", f"--map cannot be read at {part!r}: write ROLE=COLUMN; roles are {', '.join(ROLES)}."
-            )
-        if role in mapping:
-            raise UsageError("MAPPING_INVALID", f"--map names two columns for {role}; leave one of them.")
-        mapping[role] = column
-    return mapping
 
 
 def _files_below(path: Path) -> Iterator[tuple[Path, str]]:
