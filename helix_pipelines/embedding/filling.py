@@ -135,6 +135,7 @@ class _Filling:
             states = self.states()
             left = states[2]
             if not left:
+                self._pending.serve_rest()
                 return states
             if left != waiting_for:
                 waiting_since, waiting_for, polls = monotonic(), left, 0

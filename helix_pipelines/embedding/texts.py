@@ -48,6 +48,7 @@ class PendingTexts:
         self._imports = imports
         self._generation = generation
         self._in_hand: set[uuid.UUID] = set()
+        self._shared: list[tuple[ImportJob, int]] = []
         self._lock = threading.Lock()
 
     def settle(self, texts: Sequence[Text]) -> None:
@@ -66,6 +67,16 @@ class PendingTexts:
         """Texts that are pending and free: left by earlier runs, by others that died, or due for another attempt."""
         while texts := self._batch.write(self._database, self._claim_pending):
             yield self._take(texts)
+
+    def serve_rest(self) -> None:
+        """Serve what neither run has served where two shared a text; to be called once no text is pending.
+
+        Who stores a vector does not see a pair that is being cut just now, nor another of its vectors that is being stored; and
+        whoever does that does not see this vector. So windows whose texts were not this run's alone are looked at once more.
+        """
+        while self._shared:
+            job, first = self._shared.pop()
+            self._batch.write(self._database, partial(self._serve_window, job=job, first=first))
 
     def states(self) -> tuple[int, int, int]:
         """How many texts the batch has, and how many of them failed and are pending."""
@@ -89,21 +100,33 @@ class PendingTexts:
 
     def _open_window(self, connection: psycopg.Connection, *, job: ImportJob, first: int) -> list[Text]:
         """Cut the window's new pairs into passages, claim unknown texts, serve pairs whose texts are all known."""
-        recipe = self._generation.recipe
-        window = {"ledger": job.ledger_id, "first": first, "last": first + WINDOW_ROWS - 1, "recipe": recipe}
-        open_pairs = connection.execute(load("open_window"), window).fetchall()
+        open_pairs = self._open_pairs(connection, job, first)
         units = [
             (pair, ordinal, text_hash(body), body)
             for pair, question, answer in open_pairs
             if question is not None
-            for ordinal, body in enumerate(passages(question, answer, recipe))
+            for ordinal, body in enumerate(passages(question, answer, self._generation.recipe))
         ]
         claimed = self._claim_new(connection, job, units) if units else {}
         waiting = {pair for pair, _, key, _ in units if key in claimed}
         ready = [pair for pair, _, _ in open_pairs if pair not in waiting]
+        if ready or len(claimed) < len({key for _, _, key, _ in units}):
+            self._shared.append((job, first))
         if ready:
             serve_ready(connection, self._generation, pairs=ready)
         return [Text(key, body, job.id) for key, body in claimed.items()]
+
+    def _serve_window(self, connection: psycopg.Connection, *, job: ImportJob, first: int) -> None:
+        pairs = [pair for pair, _, _ in self._open_pairs(connection, job, first)]
+        if pairs:
+            serve_ready(connection, self._generation, pairs=pairs)
+
+    def _open_pairs(
+        self, connection: psycopg.Connection, job: ImportJob, first: int
+    ) -> list[tuple[int, str | None, str | None]]:
+        """Pairs of a window that are not served, with question and answer where they have not been cut."""
+        window = {"ledger": job.ledger_id, "first": first, "last": first + WINDOW_ROWS - 1}
+        return connection.execute(load("open_window"), {**window, "recipe": self._generation.recipe}).fetchall()
 
     def _claim_new(self, connection: psycopg.Connection, job: ImportJob, units: Sequence[Unit]) -> dict[uuid.UUID, str]:
         """Store passages and claim those of their texts that no run has met; returns these by their keys."""

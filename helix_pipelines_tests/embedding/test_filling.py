@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+import psycopg
 import pytest
 
-from helix_pipelines.embedding import filling
-from helix_pipelines.embedding.generations import ensure_generation
+from helix_pipelines.embedding import filling, texts, vectors
+from helix_pipelines.embedding.generations import active_generation, ensure_generation
+from helix_pipelines.embedding.readiness import serve_ready
+from helix_pipelines.embedding.reply import EmbeddingReply
 from helix_pipelines.resilience.errors import PhaseError, SetupError
+from helix_pipelines.storage.batch_runs import phase
 from helix_pipelines.storage.batches import BatchSettings, FileRequest, create_batch
-from helix_pipelines.storage.states import BatchState
+from helix_pipelines.storage.imports import list_imports
+from helix_pipelines.storage.states import BatchState, ImportState
 from helix_pipelines_tests.fakes.embedding_service import FakeEmbeddingService
 from helix_pipelines_tests.stages import DIMENSIONS, MODEL, Stages
 
@@ -64,6 +71,38 @@ def test_a_text_that_another_collection_has_is_not_paid_again(stages: Stages, se
     stages.run(questions(5, "Shared."))
     assert service.counters().texts == 0
     assert len(stages.served()) == 5
+
+
+def test_a_text_that_two_runs_share_at_the_same_moment_serves_the_pairs_of_both(
+    stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One run stores the vector while the other has looked for it and not yet committed its pair's passages."""
+    stages.run(questions(1, "Makes the generation."))
+    answer = f"Both say so of {stages.collection}."
+    late = stages.begin(stages.write(questions(1, answer)), "late.csv")
+    stages.decide(late)
+    stages.collection += "-other"
+    early = stages.begin(stages.write(questions(1, answer)), "early.csv")
+    stages.decide(early)
+    with phase(stages.database, early, "the first run", "embeddings") as batch:
+        with stages.database.transaction() as connection:
+            generation = active_generation(connection)
+            imports = list_imports(connection, batch.id, [ImportState.PARSED])
+        assert generation is not None
+        [[text]] = texts.PendingTexts(stages.database, batch, imports, generation).new()
+        reply = EmbeddingReply(np.ones((1, DIMENSIONS), "<f4").tobytes(), DIMENSIONS, tokens=3, requests=1)
+        answers = [vectors.pack([text], reply)]
+
+        def serve_before_the_vector_is_stored(of_late: psycopg.Connection, *_: object, **which: Any) -> None:
+            serve_ready(of_late, generation, **which)
+            with stages.database.transaction() as of_early:
+                vectors.store(of_early, answers[:], generation, batch.run_id)
+            answers.clear()
+
+        monkeypatch.setattr(texts, "serve_ready", serve_before_the_vector_is_stored)
+        stages.embed(late)
+    assert not answers
+    assert len(stages.query("SELECT 1 FROM helix.knowledge_base WHERE answer = %s", [answer])) == 2
 
 
 def test_a_poisoned_text_fails_alone_with_its_code(stages: Stages, service: FakeEmbeddingService) -> None:

@@ -42,10 +42,13 @@ BEHAVIOUR = {
     "p_hang": 0.002,
 }
 """A service with a limit that it tells in its headers, and 2 % faults: errors, late answers, none at all."""
-SETTINGS = {
+SERVICE = {
     "HELIX_EMBEDDING_MODEL": "fake",
     "HELIX_EMBEDDING_API_KEY": "key",
     "HELIX_EMBEDDING_DIMENSIONS": str(DIMENSIONS),
+}
+"""What every service here is told of the fake one."""
+HURRIED = {
     "HELIX_EMBEDDING_MAX_CONCURRENCY": "4",
     "HELIX_EMBEDDING_RPM": str(round(REQUESTS_PER_PERIOD * 60 / PERIOD)),
     "HELIX_EMBEDDING_LIMIT_PERIOD": str(PERIOD),
@@ -56,6 +59,7 @@ SETTINGS = {
     "HELIX_INBOX_BATCH_AGE": "1",
     "HELIX_INBOX_BATCH_FILES": "2",  # so that two batches run side by side
 }
+"""Settings under which a service that is hurt again and again does not wait for long."""
 LOOK = 0.05
 """Seconds between two looks at something that is waited for."""
 
@@ -63,10 +67,10 @@ LOOK = 0.05
 class LiveService:
     """`helix up` in a folder. Queries go over one connection, which is made anew when it was lost."""
 
-    def __init__(self, home: Path, fake: FakeEmbeddingService, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, home: Path, fake: FakeEmbeddingService, settings: Mapping[str, str]) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("HELIX_")}
         own = {"HELIX_HOME": str(home), "HELIX_EMBEDDING_URL": fake.url, "HELIX_UI_PORT": str(_free_port())}
-        self.environment = {**inherited, **SETTINGS, **own, **(settings or {})}
+        self.environment = {**inherited, **SERVICE, **own, **settings}
         self.fake = fake
         self.settings: Settings = load_settings(self.environment, env_file=None)
         self.postgres = EmbeddedPostgres(home)
@@ -137,11 +141,11 @@ class LiveService:
 def live_service(
     home: Path,
     fake: FakeEmbeddingService,
-    settings: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] = HURRIED,
     *,
     database_folder: Path | None = None,
 ) -> Iterator[LiveService]:
-    """A service that is up for the length of the block; nothing of it is left after it.
+    """A service that is up for the length of the block; nothing of it is left after it. `settings` are all that it has.
 
     As root the database is in `database_folder` where one is given, instead of the system's own place.
     """

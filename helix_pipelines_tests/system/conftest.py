@@ -13,10 +13,9 @@ from helix_pipelines_tests.system.dagster_pages import DagsterPages, opened_brow
 from helix_pipelines_tests.system.hurdles import hurdles
 from helix_pipelines_tests.system.stopped_batches import Batches
 
-AS_BY_DEFAULT = ("INBOX_STABLE_SECONDS", "INBOX_BATCH_AGE", "INBOX_BATCH_FILES", "RETRY_BACKOFF_BASE")
 SETTINGS = {
-    **{f"HELIX_{name}": "" for name in AS_BY_DEFAULT},
-    "HELIX_EMBEDDING_RPM": "0",
+    "HELIX_BATCH_TIMEOUT": "10",
+    "HELIX_EMBEDDING_BREAKER_TIMEOUT": "2",
     "HELIX_EMBEDDING_MAX_CONCURRENCY": "1",  # so that requests come one after another, and a batch can be stopped between them
     "HELIX_MAX_RUNNING_BATCHES": "6",
     "HELIX_OUTAGE_PATIENCE": "3",
