@@ -63,6 +63,7 @@ SYSTEM_FAILURES = {
     errno.EMFILE: ("OPEN_FILES_USED_UP", f"Raise the limit of open files (`ulimit -n`). {RETRIED}"),
     errno.ENOMEM: ("OUT_OF_MEMORY", f"Give the machine more memory, or run fewer batches at once. {RETRIED}"),
 }
+GIVEN_UP = f"It was terminated, or Dagster could not store what happened: the end of the run's log says why. {RETRIED}"
 DEFECT = "This is a defect of Helix or of a library: keep the traceback that `helix status` shows, and report it."
 
 
@@ -80,6 +81,8 @@ def diagnose(error: BaseException) -> Failure:
             return Failure(code, str(error) or code, advice, recoverable=True)
         case Exception():
             return Failure(type(error).__name__, str(error), DEFECT, recoverable=False)
+        case GeneratorExit():
+            return Failure("INTERRUPTED", "Dagster gave the step up before its end.", GIVEN_UP, recoverable=True)
         case _:
             return Failure("INTERRUPTED", "The run was interrupted.", "Run the batch again.", recoverable=True)
 

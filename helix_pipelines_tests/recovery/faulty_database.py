@@ -69,10 +69,10 @@ def begin_import(deployment: Deployment, key: str, run: RunHandle | None = None)
     importing = Importing(deployment, key, run or start_run(deployment, key))
     try:
         until(importing.embedded, RUN_ENDS_WITHIN, "nothing is embedded")
-    except AssertionError:
+    except AssertionError as error:
         importing.run.process.kill()
         importing.run.wait()
-        raise
+        raise AssertionError(f"{error}: {importing.failures()}\n{importing.run.log.read_text()[-3000:]}") from error
     return importing
 
 

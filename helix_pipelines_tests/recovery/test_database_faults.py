@@ -14,12 +14,14 @@ from helix_pipelines.instance.embedded_postgres import EmbeddedPostgres
 from helix_pipelines_tests.databases import NOT_DURABLE, Databases, ThrowawayPostgres
 from helix_pipelines_tests.deployment import Deployment, deployment
 from helix_pipelines_tests.recovery.faulty_database import (
+    Importing,
     begin_import,
     dropping_connections,
     postgres_processes,
     read_only,
 )
 from helix_pipelines_tests.recovery.live_service import until
+from helix_pipelines_tests.recovery.orphans import start_run
 from helix_pipelines_tests.recovery.victims import kill
 
 __all__ = ["deployment"]
@@ -77,7 +79,7 @@ def test_connections_that_are_dropped_in_the_middle_of_transactions_cost_nothing
     deployment: Deployment, key: str
 ) -> None:
     with dropping_connections(deployment.url, "application_name = 'helix' AND xact_start IS NOT NULL") as dropped:
-        importing = begin_import(deployment, key)
+        importing = Importing(deployment, key, start_run(deployment, key))
         until(lambda: len(dropped) >= 5 or importing.run.poll() is not None, 100, "no transaction is hit")
     importing.finish()
     assert dropped

@@ -74,7 +74,8 @@ class TestFullDisk:
             time.sleep(FULL_SECONDS)
         server.start()  # where it could not write its log, it gave up
         failures = importing.finish()
-        assert {failure["code"] for failure in failures} <= {"DISK_FULL", "DATABASE_UNAVAILABLE"}
+        # Where Dagster's own tables have no room first, it gives the step up.
+        assert {failure["code"] for failure in failures} <= {"DISK_FULL", "DATABASE_UNAVAILABLE", "INTERRUPTED"}
         assert all(failure["recoverable"] and failure["advice"] for failure in failures)
         [counted] = deployment.query("SELECT count(*) AS served FROM helix.knowledge_base")
         assert counted["served"] == ROWS
