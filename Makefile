@@ -42,8 +42,10 @@ demo: setup ## import the example files of three formats, then search them
 test: setup ## the tests
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(COVERAGE)
 
-test-recovery: setup ## kills, outages and shared budgets, which need the processors for themselves
-	$(BIN)/pytest -m "recovery and not campaign"
+test-recovery: setup ## kills, outages and shared budgets
+	$(BIN)/pytest -m "recovery and alone and not campaign"
+	@# Most of their time is waiting for processes and leases.
+	$(BIN)/pytest -m "recovery and not alone and not campaign" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-system: setup ## the tests that need root and Debian packages (a browser, LibreOffice)
 	@if ! { $(call any_test_marked,system); }; then echo "No test is marked system."; exit 0; fi; \

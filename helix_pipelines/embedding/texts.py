@@ -104,7 +104,7 @@ class PendingTexts:
         units = [
             (pair, ordinal, text_hash(body), body)
             for pair, question, answer in open_pairs
-            if question is not None
+            if question is not None and answer is not None
             for ordinal, body in enumerate(passages(question, answer, self._generation.recipe))
         ]
         claimed = self._claim_new(connection, job, units) if units else {}

@@ -21,6 +21,7 @@ from helix_pipelines.instance.child import (
     rotate,
     stop_children,
 )
+from helix_pipelines_tests.waiting import until
 
 
 class Clock:
@@ -29,13 +30,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-def until(condition: Callable[[], object], timeout: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def script(code: str) -> list[str]:
@@ -154,6 +148,7 @@ def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
 from helix_pipelines.instance.child import Child, ChildSpec
+from helix_pipelines_tests.waiting import until
 import time
 mark = Child(ChildSpec("child", {SLEEP!r}, Path({str(tmp_path)!r}) / "child.log")).start()
 print(mark.pid, mark.started, flush=True)

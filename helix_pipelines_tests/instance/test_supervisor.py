@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,13 +17,7 @@ from helix_pipelines.instance.supervisor import Supervisor, shut_down, start_det
 from helix_pipelines.instance.up_state import UpState, last_state
 from helix_pipelines.resilience.errors import SetupError
 from helix_pipelines.settings import Secret, Settings, load_settings
-
-
-def until(condition: Callable[[], object], timeout: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
+from helix_pipelines_tests.waiting import until
 
 
 def free_port() -> int:
@@ -46,6 +39,7 @@ def settings(tmp_path: Path, make_database: Callable[[], str], monkeypatch: pyte
     shut_down(settings)
 
 
+@pytest.mark.recovery
 @pytest.mark.timeout(240)
 def test_everything_is_started_kept_alive_and_stopped(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     state = start_detached(settings)

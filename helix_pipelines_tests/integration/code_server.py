@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
 from helix_pipelines.instance.run_execution import create_run, job_pointer
+from helix_pipelines_tests.waiting import until
 
 
 class LaunchedRun:
@@ -48,11 +48,3 @@ def launched(
             yield run
         finally:
             run.kill()
-
-
-def until(condition: Callable[[], object], timeout: float = 60.0) -> None:
-    """Wait until it is true."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)

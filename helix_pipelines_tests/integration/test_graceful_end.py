@@ -12,7 +12,8 @@ import pytest
 from helix_pipelines.defs.jobs import IMPORT_JOB
 from helix_pipelines.instance.run_execution import create_run, execute, job_pointer
 from helix_pipelines_tests.deployment import Deployment
-from helix_pipelines_tests.integration.code_server import launched, until
+from helix_pipelines_tests.integration.code_server import launched
+from helix_pipelines_tests.waiting import until
 
 pytestmark = pytest.mark.recovery
 ROWS = 40

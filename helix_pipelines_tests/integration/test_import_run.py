@@ -146,6 +146,7 @@ def test_a_process_that_waits_for_a_run_makes_the_tables_of_dagster(deployment: 
     assert row["made"]
 
 
+@pytest.mark.recovery
 def test_another_run_finishes_what_a_killed_one_began(deployment: Deployment, key: str) -> None:
     deployment.service.set_faults(latency=20)
     killed = start_run(deployment, key)

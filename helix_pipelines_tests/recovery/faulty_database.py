@@ -23,8 +23,8 @@ from helix_pipelines.instance.dagster_runs import RunHandle
 from helix_pipelines.instance.postmaster import find_postmaster
 from helix_pipelines_tests.databases import ThrowawayPostgres
 from helix_pipelines_tests.deployment import Deployment
-from helix_pipelines_tests.recovery.live_service import until
 from helix_pipelines_tests.recovery.orphans import RUN_ENDS_WITHIN, start_run
+from helix_pipelines_tests.waiting import until
 
 RUNS = 4
 """Of a batch until it has to be done: whoever launches it again is played by the test."""

@@ -34,8 +34,9 @@ from helix_pipelines_tests.recovery.import_progress import (
     latest_batch,
 )
 from helix_pipelines_tests.recovery.kill_records import RESUMED_WITHIN, Kill, texts_in_flight, texts_unsaved
-from helix_pipelines_tests.recovery.live_service import BEHAVIOUR, LOOK, LiveService, live_service
+from helix_pipelines_tests.recovery.live_service import BEHAVIOUR, LiveService, live_service
 from helix_pipelines_tests.recovery.victims import Victim, kill, processes_of
+from helix_pipelines_tests.waiting import LOOK
 
 WORKER_SHARE = 0.8
 OTHERS = [victim for victim in Victim if victim is not Victim.WORKER]

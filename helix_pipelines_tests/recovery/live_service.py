@@ -8,8 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,8 +59,6 @@ HURRIED = {
     "HELIX_INBOX_BATCH_FILES": "2",  # so that two batches run side by side
 }
 """Settings under which a service that is hurt again and again does not wait for long."""
-LOOK = 0.05
-"""Seconds between two looks at something that is waited for."""
 
 
 class LiveService:
@@ -171,14 +168,6 @@ def place_database(home: Path, folder: Path) -> None:
     control = control_folder(home)
     control.mkdir(parents=True, exist_ok=True)
     control.joinpath("location").write_text(f"{folder}\n")
-
-
-def until(condition: Callable[[], object], timeout: float = 60.0, what: str = "waited in vain") -> None:
-    """Wait until it is true."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(LOOK)
 
 
 def _free_port() -> int:

@@ -23,8 +23,9 @@ from helix_pipelines_tests.fakes.accounting import OutageKind
 from helix_pipelines_tests.fakes.embedding_service import running_fake_process
 from helix_pipelines_tests.recovery.dropped_files import Drop, DroppedFiles
 from helix_pipelines_tests.recovery.import_progress import batches, contradictions, is_taken
-from helix_pipelines_tests.recovery.live_service import BEHAVIOUR, LiveService, live_service, until
+from helix_pipelines_tests.recovery.live_service import BEHAVIOUR, LiveService, live_service
 from helix_pipelines_tests.recovery.victims import Victim, kill, processes_of
+from helix_pipelines_tests.waiting import until
 
 SAMPLE_SECONDS = 5.0
 DROP_SECONDS = 45.0

@@ -13,8 +13,8 @@ from helix_pipelines.instance.dagster_runs import RunHandle
 from helix_pipelines.storage.leases import LEASE_SECONDS
 from helix_pipelines_tests.deployment import Deployment, deployment
 from helix_pipelines_tests.recovery.kill_records import texts_in_flight, texts_unsaved
-from helix_pipelines_tests.recovery.live_service import until
 from helix_pipelines_tests.recovery.orphans import ended, standing_still, start_run
+from helix_pipelines_tests.waiting import until
 
 __all__ = ["deployment"]
 

@@ -20,9 +20,9 @@ from helix_pipelines_tests.recovery.faulty_database import (
     postgres_processes,
     read_only,
 )
-from helix_pipelines_tests.recovery.live_service import until
 from helix_pipelines_tests.recovery.orphans import start_run
 from helix_pipelines_tests.recovery.victims import kill
+from helix_pipelines_tests.waiting import until
 
 __all__ = ["deployment"]
 

@@ -15,8 +15,9 @@ from helix_pipelines_tests.databases import NOT_DURABLE, Databases, ThrowawayPos
 from helix_pipelines_tests.deployment import Deployment, deployment
 from helix_pipelines_tests.recovery import clock_jumps
 from helix_pipelines_tests.recovery.faulty_database import begin_import, filled_up, small_disk
-from helix_pipelines_tests.recovery.live_service import place_database, until
+from helix_pipelines_tests.recovery.live_service import place_database
 from helix_pipelines_tests.recovery.orphans import start_process
+from helix_pipelines_tests.waiting import until
 
 __all__ = ["deployment"]
 

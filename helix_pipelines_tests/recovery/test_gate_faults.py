@@ -21,7 +21,7 @@ from helix_pipelines_tests.fakes.embedding_service import FakeEmbeddingService, 
 from helix_pipelines_tests.recovery.gate_fleet import Fleet, failures, probes, sent
 from helix_pipelines_tests.recovery.gate_worker import Report, Task
 
-pytestmark = pytest.mark.recovery
+pytestmark = [pytest.mark.recovery, pytest.mark.alone]
 PROCESSES = 4
 """As many as there are workers."""
 LIMITS = GateLimits(max_concurrency=8, failure_threshold=5, probe_cap_seconds=1.0)

@@ -19,8 +19,9 @@ from helix_pipelines_tests.recovery.dropped_files import DroppedFiles
 from helix_pipelines_tests.recovery.import_progress import STARTING
 from helix_pipelines_tests.recovery.kill_campaign import Blow, Campaign
 from helix_pipelines_tests.recovery.kill_records import Kill, append, read, table, texts_in_flight, texts_unsaved
-from helix_pipelines_tests.recovery.live_service import BEHAVIOUR, HELIX, LiveService, live_service, until
+from helix_pipelines_tests.recovery.live_service import BEHAVIOUR, HELIX, LiveService, live_service
 from helix_pipelines_tests.recovery.victims import RUN_PROCESS, Victim
+from helix_pipelines_tests.waiting import until
 
 ROUNDS = (
     (Blow(Victim.WORKER, "parsed_rows"), Blow(Victim.WORKER, "embeddings"), Blow(Victim.DATABASE, "embeddings")),
