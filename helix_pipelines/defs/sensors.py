@@ -30,6 +30,8 @@ RETRY_INTERVAL = 10
 """Seconds; a service that returned is used again at once by the runs that wait for it, so this is for batches without one."""
 LISTING_SECONDS = 20.0
 """Of the 60 s that a tick may last; the next tick goes on where this one stopped."""
+BECAME = {"error": "has failed", "interrupted": "was interrupted", "skipped": "is another run's"}
+"""How the other states of a batch and outcomes of a run are said."""
 BATCH_TAG = "helix/batch"
 PRIORITY_TAG = "dagster/priority"
 
@@ -110,7 +112,7 @@ def failed_run_sensor(context: dg.RunFailureSensorContext, database: dg.Resource
     with database.pool() as pool, pool.transaction() as connection:
         state = settle_failed_run(connection, failed, RetryRules.from_settings(load_settings()))
     if state:
-        context.log.info(f"{key} is {state}. {failed.error['code']}: {failed.error['message']}")
+        context.log.info(f"{key}: {state}. {failed.error['code']}: {failed.error['message']}")
         _tell(context.instance, run, key, state)
 
 
@@ -134,28 +136,33 @@ def terminated_run_sensor(context: dg.RunStatusSensorContext, database: dg.Resou
     description="Marks a batch as paused where a run succeeded short of the knowledge base: only some assets were chosen.",
 )
 def partial_run_sensor(context: dg.RunStatusSensorContext, database: dg.ResourceParam[DatabaseResource]) -> None:
-    """A whole run has said itself that its batch is done, so nothing changes for it."""
-    _record_pause(context, database)
+    """A run that did its whole work, or ended before by itself, has said so: of the latter the end of its page says it again."""
+    run = context.dagster_run
+    key, outcome = run.tags.get(PARTITION_TAG), run.tags.get(OUTCOME_TAG)
+    if not _record_pause(context, database) and key is not None and outcome is not None:
+        _tell(context.instance, run, key, outcome)
 
 
-def _record_pause(context: dg.RunStatusSensorContext, database: DatabaseResource) -> None:
-    """Put the batch of a run aside that ended before its work did."""
+def _record_pause(context: dg.RunStatusSensorContext, database: DatabaseResource) -> bool:
+    """Put the batch of a run aside that ended before its work did; whether it was one."""
     run = context.dagster_run
     record = context.instance.get_run_record_by_id(run.run_id)
     key = run.tags.get(PARTITION_TAG)
     if key is None or record is None:
-        return
+        return False
     with database.pool() as pool, pool.transaction() as connection:
         if not record_run_end(connection, key, run.run_id, BatchState.PAUSED, run_created=record.create_timestamp):
-            return
+            return False
         state = standing(connection, key).state
     context.instance.add_run_tags(run.run_id, {OUTCOME_TAG: str(state)})
     _tell(context.instance, run, key, state)
+    return True
 
 
-def _tell(instance: dg.DagsterInstance, run: dg.DagsterRun, key: str, state: BatchState) -> None:
-    """Say on the page of an ended run what became of its batch, and what a person can do."""
-    instance.report_engine_event(f"Batch {key} is {state}. {what_follows(str(state), key)}", run)
+def _tell(instance: dg.DagsterInstance, run: dg.DagsterRun, key: str, outcome: str) -> None:
+    """Say at the end of a run's page what became of its batch, and what a person can do."""
+    became = BECAME.get(outcome, f"is {outcome}")
+    instance.report_engine_event(f"Batch {key} {became}. {what_follows(outcome, key)}".rstrip(), run)
 
 
 @dg.sensor(

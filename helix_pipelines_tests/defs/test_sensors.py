@@ -165,6 +165,21 @@ def test_a_successful_run_pauses_only_a_batch_that_it_did_not_finish(
     assert deployment.batch(key)["state"] == after
 
 
+def test_a_run_that_ended_by_itself_says_at_its_end_what_became_of_the_batch(
+    deployment: Deployment, instance: dg.DagsterInstance
+) -> None:
+    key, run = working(deployment, instance, dg.DagsterRunStatus.SUCCESS)
+    deployment.query("UPDATE helix.import_batch SET state = 'paused', run_id = NULL")
+    instance.add_run_tags(run.run_id, {"helix/outcome": "paused"})
+    ended = instance.get_run_by_id(run.run_id)
+    assert ended is not None
+    partial_run_sensor(end_of_run(instance, ended, dg.DagsterEventType.RUN_SUCCESS), database=DatabaseResource())
+    assert deployment.batch(key)["state"] == "paused"
+    told = instance.all_logs(run.run_id)[-1].message
+    assert told.startswith(f"Batch {key} is paused. What is done stays.")
+    assert f"helix queue resume {key}" in told
+
+
 def test_verification_is_due_every_hour(instance: dg.DagsterInstance) -> None:
     result = hourly_verification.evaluate_tick(dg.build_schedule_context(instance))
     assert len(result.run_requests or []) == 1
