@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import psycopg
 import structlog
@@ -47,6 +47,7 @@ def run_chunk(
 ) -> T:
     """Run `work` in a transaction of its own, up to three times; it must not keep state between tries.
 
+    Where the connection was lost while it was committed, the server is asked what became of it: what it has is not repeated.
     Raises what `work` raised last. `sleep` is for tests.
     """
     retrying = Retrying(
@@ -57,10 +58,40 @@ def run_chunk(
         sleep=sleep,
         reraise=True,
     )
+    sent: _Sent[T] | None = None
     for attempt in retrying:
-        with attempt, database.transaction() as connection:
-            return work(connection)
+        with attempt:
+            if sent is not None and _is_committed(database, sent.transaction):
+                return sent.result
+            sent = None
+            with database.transaction() as connection:
+                transaction = _number(connection)
+                sent = _Sent(transaction, work(connection))
+            return sent.result
     raise AssertionError("tenacity ends in a result or an error")
+
+
+class _Sent(NamedTuple, Generic[T]):
+    """A transaction that was asked to commit, by its number, and what its work came to."""
+
+    transaction: str
+    result: T
+
+
+def _number(connection: psycopg.Connection) -> str:
+    row = connection.execute("SELECT pg_current_xact_id()::text").fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def _is_committed(database: Database, transaction: str) -> bool:
+    """Raises psycopg.OperationalError while the server has not made up its mind: it notices late that nobody waits any more."""
+    with database.transaction() as connection:
+        row = connection.execute("SELECT pg_xact_status(%s::xid8)", [transaction]).fetchone()
+    assert row is not None
+    if row[0] == "in progress":
+        raise psycopg.OperationalError(f"transaction {transaction} is still going on")
+    return bool(row[0] == "committed")
 
 
 def _warn(state: RetryCallState) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -98,3 +99,49 @@ def test_a_database_that_stays_away_is_given_up_with_its_own_error(database: Dat
     with pytest.raises(errors.AdminShutdown):
         run_chunk(database, work, sleep=lambda _seconds: None)
     assert tries == ATTEMPTS
+
+
+class LosesAnswers(Database):
+    """A pool whose connection is lost once a transaction has been committed, as long as `answers_to_lose` is not 0."""
+
+    answers_to_lose = 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[psycopg.Connection]:
+        with super().transaction() as connection:
+            yield connection
+        if self.answers_to_lose:
+            self.answers_to_lose -= 1
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_what_was_committed_is_not_repeated_where_the_answer_was_lost(database_url: str, lost: int) -> None:
+    pool = LosesAnswers(database_url)
+    pool.answers_to_lose = lost
+    tries = 0
+
+    def work(connection: psycopg.Connection) -> int:
+        nonlocal tries
+        tries += 1
+        connection.execute("INSERT INTO ledger VALUES (1)")
+        return 42
+
+    result = run_chunk(pool, work, sleep=lambda _seconds: None)
+    assert (result, tries, lines(pool)) == (42, 1, [1])
+    pool.close()
+
+
+def test_a_transaction_whose_connection_was_lost_before_its_commit_is_repeated(database: Database) -> None:
+    tries = 0
+
+    def work(connection: psycopg.Connection) -> None:
+        nonlocal tries
+        tries += 1
+        connection.execute("INSERT INTO ledger VALUES (1)")
+        if tries == 1:
+            with database.transaction() as other:
+                other.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.info.backend_pid])
+
+    run_chunk(database, work, sleep=lambda _seconds: None)
+    assert (tries, lines(database)) == (2, [1])
