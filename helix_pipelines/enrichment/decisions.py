@@ -12,11 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, sleep
 
 import psycopg
 
-from helix_pipelines.enrichment.overtaking import close_for_later, close_vanished, match_anew_if_overtaken
+from helix_pipelines.enrichment.overtaking import (
+    close_for_later,
+    close_vanished,
+    is_source_taken,
+    match_anew_if_overtaken,
+)
 from helix_pipelines.enrichment.ranges import KeyRange, key_ranges
 from helix_pipelines.resilience.errors import FileRejectedError
 from helix_pipelines.serving.terms import TERMS_VERSION
@@ -31,6 +36,8 @@ from helix_pipelines.storage.statistics import ANALYZE_ROWS, refresh_statistics
 
 RANGES_AT_ONCE = 2
 """Each on a connection of its own; more would only wait for the two cores that a small server has."""
+POLL_SECONDS = 0.5
+"""Between two looks at a source into which another run imports."""
 VERSION = "1"
 """Of the matching rules; part of every checkpoint."""
 Step = Callable[[psycopg.Connection, ImportJob, KeyRange], None]
@@ -88,13 +95,13 @@ def decide_batch(database: Database, batch: BatchWork) -> DecisionReport:
 
 def _decide_file(database: Database, batch: BatchWork, job: ImportJob) -> None:
     undecided = _ranges_left(database, job, "decide")
-    earlier = batch.commit(database, lambda connection: _begin(connection, job, list(undecided.values())))
-    if earlier:
+    if _begin(database, batch, job, list(undecided.values())):
         for phase, step in MATCHING if job.replay_of is None else (MATCHING_BY_PLACE, *MATCHING):
             _run_step(database, batch, job, phase, step, _ranges_left(database, job, phase))
         try:
             if job.replay_of is None:
-                batch.commit(database, lambda connection: _check_vanished(connection, batch, job))
+                limit = batch.settings.drop_limit if len(undecided) == len(key_ranges(job.rows_read)) else 1.0
+                batch.commit(database, lambda connection: _check_vanished(connection, job, limit))
         except FileRejectedError as error:
             reject_import(database, batch, job.id, error)
             return
@@ -140,10 +147,20 @@ def _ranges_left(database: Database, job: ImportJob, phase: str) -> dict[int, Ke
         }
 
 
-def _begin(connection: psycopg.Connection, job: ImportJob, undecided: list[KeyRange]) -> bool:
-    """Make the matching that there is fit for what has happened since; whether there is anything to match."""
-    match_anew_if_overtaken(connection, job, undecided)
-    return _has_earlier_rows(connection, job)
+def _begin(database: Database, batch: BatchWork, job: ImportJob, undecided: list[KeyRange]) -> bool:
+    """Wait for the file's turn and make the matching that there is fit for what has happened since; whether there is anything to
+    match.
+    """
+
+    def begin(connection: psycopg.Connection) -> bool | None:
+        if is_source_taken(connection, job):
+            return None
+        match_anew_if_overtaken(connection, job, undecided)
+        return _has_earlier_rows(connection, job)
+
+    while (earlier := batch.commit(database, begin)) is None:
+        sleep(POLL_SECONDS)
+    return earlier
 
 
 def _has_earlier_rows(connection: psycopg.Connection, job: ImportJob) -> bool:
@@ -192,11 +209,11 @@ MATCHING: tuple[tuple[str, Step], ...] = (
 )
 
 
-def _check_vanished(connection: psycopg.Connection, batch: BatchWork, job: ImportJob) -> None:
+def _check_vanished(connection: psycopg.Connection, job: ImportJob, limit: float) -> None:
     """Count the earlier rows that the file no longer has, once, before anything changes. Those that the file has in a form
     that was refused and corrected before are still there.
 
-    Raises SYNC_DROP_LIMIT where `sync` would close too many.
+    Raises SYNC_DROP_LIMIT where `sync` would close more than this share of them: all, once a part of the file has been decided.
     """
     if read_checkpoint(connection, job.id, "vanished"):
         return
@@ -205,7 +222,7 @@ def _check_vanished(connection: psycopg.Connection, batch: BatchWork, job: Impor
     assert row is not None
     vanished, earlier = row
     if job.mode == "sync":
-        refuse_large_drop(vanished, earlier, batch.settings.drop_limit)
+        refuse_large_drop(vanished, earlier, limit)
     connection.execute("UPDATE helix.import_job SET vanished = %s WHERE id = %s", [vanished, job.id])
     write_checkpoint(connection, job.id, "vanished", Checkpoint(job.rows_read, 1, VERSION))
 

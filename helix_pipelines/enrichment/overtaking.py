@@ -1,7 +1,8 @@
 """Imports of a source that are decided in another order than they arrived in, as one of them was paused or failed half-way.
 
-The later arrival counts, whichever is finished first. For that, what was matched and not decided is matched anew once another
-import of the source was decided, and a `sync` import closes the rows of an earlier one that come after it.
+The later arrival counts, whichever is finished first. For that, one living run at a time matches and decides a file of a source,
+what was matched and not decided is matched anew once another import of the source was decided, and a `sync` import closes the
+rows of an earlier one that come after it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,20 @@ MATCHED_AGAINST = "matched_against"
 """Checkpoint whose `records` say how much of the source's other imports was decided when the matching began."""
 CLOSED = "closed"
 """Checkpoint of a `sync` import that has closed what its file no longer has."""
+
+
+def is_source_taken(connection: psycopg.Connection, job: ImportJob) -> bool:
+    """Whether a run of another batch is deciding a file of the source just now. If not, this one has it once the caller's
+    transaction, which has to call `match_anew_if_overtaken`, is committed.
+
+    Both would find the same earlier rows otherwise, and each bring in a row of its own for what is new.
+    """
+    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('helix.source', %s))", [job.source_id])
+    row = connection.execute(
+        load("source_is_taken"),
+        {"source": job.source_id, "batch": job.batch_id, "matched_against": MATCHED_AGAINST, "closed": CLOSED},
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def match_anew_if_overtaken(connection: psycopg.Connection, job: ImportJob, undecided: Sequence[KeyRange]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -153,4 +155,53 @@ def test_a_version_that_is_finished_while_the_next_is_paused_changes_nothing_of_
     stages.finish(first)
     stages.finish(second, "second run")
     assert standing(stages) == undisturbed[mode, with_earlier]
+    assert stages.violations() == []
+
+
+@pytest.mark.parametrize("later_first", [False, True])
+@pytest.mark.parametrize("mode", ["append", "sync"])
+def test_of_two_versions_that_are_decided_at_the_same_time_one_waits_for_the_other(
+    stages: Stages, undisturbed: Standings, monkeypatch: pytest.MonkeyPatch, mode: str, later_first: bool
+) -> None:
+    with_earlier_version(stages)
+    keys = [stages.begin(stages.write(rows), "faq.csv", mode=mode, settings=SETTINGS) for rows in (FIRST, SECOND)]
+    one, other = reversed(keys) if later_first else keys
+    in_the_middle, go_on = threading.Event(), threading.Event()
+
+    def stand_still(connection: psycopg.Connection, job: int, phase: str, done: Checkpoint) -> None:
+        write_checkpoint(connection, job, phase, done)
+        if phase == "match_question/3" and not in_the_middle.is_set():
+            in_the_middle.set()
+            go_on.wait(60)
+
+    monkeypatch.setattr(decisions, "write_checkpoint", stand_still)
+    with ThreadPoolExecutor(2) as threads:
+        deciding = threads.submit(stages.decide, one, "one run")
+        assert in_the_middle.wait(60)
+        waiting = threads.submit(stages.decide, other, "the other run")
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=1.5)
+        go_on.set()
+        deciding.result()
+        waiting.result()
+    stages.finish(one, "one run")
+    stages.finish(other, "the other run")
+    assert standing(stages) == undisturbed[mode, True]
+    assert stages.violations() == []
+
+
+def test_a_sync_of_which_a_part_was_decided_is_not_refused_for_what_an_earlier_version_brings_late(
+    stages: Stages,
+) -> None:
+    with_earlier_version(stages)
+    many = [{"question": f"More {number}?", "answer": "Yes."} for number in range(20)]
+    early = stages.begin(stages.write([KEPT, *many]), "faq.csv")
+    parse_only(stages, early)
+    late = stages.begin(
+        stages.write([{**KEPT, "answer": "Never."}, CORRECTED, RENAMED, DROPPED]), "faq.csv", mode="sync"
+    )
+    decide_until("decide/2")(stages, late)
+    stages.finish(early, "second run")
+    assert stages.finish(late, "second run")["state"] == "completed"
+    assert len(stages.served()) == 4
     assert stages.violations() == []
