@@ -142,6 +142,17 @@ def take_stable_files(
     return InboxReport(keys, changes.settling, len(changes.stable) - len(ready), problems)
 
 
+def release_file(connection: psycopg.Connection, import_id: int) -> None:
+    """Let the inbox take a file again, whose import found it being written to; a version that was taken since is left alone.
+
+    Size and time alone do not tell: a copy in place that restores the time ends as it began.
+    """
+    connection.execute(
+        "UPDATE helix.inbox_file SET import_job_id = NULL, seen_at = clock_timestamp() WHERE import_job_id = %s",
+        [import_id],
+    )
+
+
 def _requests(root: Path, files: Sequence[InboxFile]) -> tuple[dict[str, FileRequest], list[str]]:
     """Path -> how to import the file, as its folders say; and what is wrong with folders whose files have to wait.
 

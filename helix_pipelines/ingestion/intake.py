@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 
 import msgspec
 import psycopg
@@ -12,17 +13,29 @@ from psycopg.types.json import Jsonb
 
 from helix_pipelines.ingestion.archives import Member, store_members
 from helix_pipelines.ingestion.fingerprint import Fingerprint, fingerprint
+from helix_pipelines.ingestion.inbox import release_file
 from helix_pipelines.ingestion.sniff import Sniffed, sniff
+from helix_pipelines.ingestion.source_file import (
+    FileChangedError,
+    changed_in_hand,
+    changed_in_inbox,
+    reading,
+    refuse_unfinished,
+    state_of,
+)
 from helix_pipelines.ingestion.store import ContentStore
 from helix_pipelines.parsing.limits import ParseLimits
-from helix_pipelines.resilience.errors import FileRejectedError
+from helix_pipelines.resilience.errors import FileRejectedError, TransientError
 from helix_pipelines.storage.engine import Database
+from helix_pipelines.storage.failures import passing_failure
 from helix_pipelines.storage.imports import FileLine, ImportJob, add_member, file_lines, list_imports, reject_import
 from helix_pipelines.storage.leases import BatchWork, Place
 from helix_pipelines.storage.queries import load
 from helix_pipelines.storage.states import ImportState
 
 ARCHIVE = "zip"
+READINGS = 3
+"""How often a file that somebody hands over is read before it counts as being written to: saving one takes a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +70,63 @@ def _take_in_file(
         sniffed = sniff(lambda: store.open(mark.sha256), Path(job.path).name, limits, job.encoding)
         check_purpose(sniffed, is_member=job.archive_id is not None, is_replay=job.replay_of is not None)
         if sniffed.format == ARCHIVE:
-            members = _members(mark, store, limits)
+            members = _members(job, mark, store, limits)
             batch.commit(database, lambda connection: _unpack(connection, job, mark, members))
         else:
             batch.commit(database, lambda connection: _record(connection, job, mark, sniffed))
+    except FileChangedError as error:  # released first: a kill between the two has it taken twice, and not never
+        batch.commit(database, lambda connection: release_file(connection, job.id))
+        reject_import(database, batch, job.id, error)
     except FileRejectedError as error:
+        _raise_what_passes(job, error)
         reject_import(database, batch, job.id, error)
 
 
+def _raise_what_passes(job: ImportJob, error: FileRejectedError) -> None:
+    """Raise TransientError where the file seems damaged only because the store's disk or network failed while it was read."""
+    failure = passing_failure(error)
+    if failure is not None:
+        message = f"What is stored of {Path(job.path).name} cannot be read now ({failure.message}). {failure.advice}"
+        raise TransientError(failure.code, message) from error
+
+
 def _stored(job: ImportJob, store: ContentStore, limits: ParseLimits) -> Fingerprint:
-    """Put the file into the store; a member of an archive is there already."""
+    """Put the file into the store; a member of an archive is there already.
+
+    Only the inbox records a file's size before that: when it changed since, the inbox takes it again.
+    """
     if job.archive_id is not None:
         assert job.sha256 is not None
         assert job.bytes is not None
         return Fingerprint(job.sha256, job.bytes)
-    mark = read_mark(Path(job.path), limits)
-    store.put(Path(job.path), mark.sha256)
-    return mark
+    path = Path(job.path)
+    if job.bytes is None:
+        return _stored_at_rest(path, store, limits, READINGS, changed_in_hand(path, READINGS))
+    refuse_unfinished(path, job.bytes, time())
+    return _stored_at_rest(path, store, limits, 1, changed_in_inbox(path))
 
 
-def _members(mark: Fingerprint, store: ContentStore, limits: ParseLimits) -> list[Member]:
+def _stored_at_rest(
+    path: Path, store: ContentStore, limits: ParseLimits, readings: int, changed: FileChangedError
+) -> Fingerprint:
+    """Store the file and return its fingerprint. Raises `changed` if somebody wrote to it each time that it was read for that."""
+    for _ in range(readings):
+        before = state_of(path)
+        mark = read_mark(path, limits)
+        with suppress(FileChangedError):
+            store.put(path, mark.sha256)
+            if state_of(path) == before:
+                return mark
+    raise changed
+
+
+def _members(job: ImportJob, mark: Fingerprint, store: ContentStore, limits: ParseLimits) -> list[Member]:
     with store.open(mark.sha256) as binary:
-        return store_members(binary, store, limits)
+        members = store_members(binary, store, limits)
+    for member in members:
+        if member.refusal is not None:
+            _raise_what_passes(job, member.refusal)
+    return members
 
 
 def check_purpose(sniffed: Sniffed, *, is_member: bool, is_replay: bool) -> None:
@@ -101,19 +149,13 @@ def check_purpose(sniffed: Sniffed, *, is_member: bool, is_replay: bool) -> None
 
 
 def read_mark(path: Path, limits: ParseLimits) -> Fingerprint:
-    """A file's fingerprint. Raises FileRejectedError: FILE_MISSING, FILE_UNREADABLE, FILE_TOO_LARGE."""
-    try:
-        if not path.is_file():
-            raise FileRejectedError(
-                "FILE_MISSING", f"{path.name} is not there any more, or is not a file: hand it over again."
-            )
+    """A file's fingerprint.
+
+    Raises FileRejectedError (FILE_MISSING, FILE_UNREADABLE, FILE_TOO_LARGE), or TransientError where its disk or drive fails.
+    """
+    state_of(path)  # before it is opened: that of a named pipe would wait for a writer
+    with reading(path):
         mark = fingerprint(path)
-    except PermissionError as error:
-        raise FileRejectedError(
-            "FILE_UNREADABLE", f"{path.name} cannot be read: give the account that runs Helix the right to read it."
-        ) from error
-    except OSError as error:
-        raise FileRejectedError("FILE_UNREADABLE", f"{path.name} cannot be read: {error.strerror}.") from error
     if mark.bytes > limits.file_bytes:
         raise FileRejectedError(
             "FILE_TOO_LARGE",

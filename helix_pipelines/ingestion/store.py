@@ -16,14 +16,20 @@ from typing import Any, BinaryIO, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
 from helix_pipelines.ingestion.fingerprint import Fingerprint
-from helix_pipelines.resilience.errors import FileRejectedError, SetupError
+from helix_pipelines.ingestion.source_file import FileChangedError, reading
+from helix_pipelines.resilience.errors import HelixError, SetupError, TransientError
+from helix_pipelines.storage.failures import passing_failure
 
 COPY_BYTES = 1 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class ContentStore:
-    """Files by their SHA-256 (`ab/cd/abcd...`) below one URL; an entry appears whole or not at all and never changes."""
+    """Files by their SHA-256 (`ab/cd/abcd...`) below one URL; an entry appears whole or not at all and never changes.
+
+    What passes with time (a full disk, a network that is away) is raised as TransientError with the code of
+    `storage.failures`; what only a person can put right as SetupError.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -32,16 +38,15 @@ class ContentStore:
     def put(self, path: Path, sha256: str) -> None:
         """Store the file; nothing is done where its content is there already.
 
-        Raises FileRejectedError (FILE_CHANGED, FILE_UNREADABLE), SetupError (STORE_WRITE_FAILED); no partial entry is left.
+        Raises FileRejectedError (FILE_CHANGED, FILE_MISSING, FILE_UNREADABLE), TransientError, SetupError (STORE_WRITE_FAILED);
+        no partial entry is left.
         """
         key = _key(sha256)
-        try:
+        with reading(path):
             source = path.open("rb")
-        except OSError as error:
-            raise FileRejectedError("FILE_UNREADABLE", f"{path.name!r} cannot be read: {error.strerror}.") from error
         with source, self._explained("STORE_WRITE_FAILED", "written"):
             if self._place.size(key) != os.fstat(source.fileno()).st_size:
-                self._place.write(key, _verified(iter(lambda: source.read(COPY_BYTES), b""), path.name, sha256))
+                self._place.write(key, _verified(_blocks(path, source), path.name, sha256))
 
     def put_blocks(self, mark: Fingerprint, name: str, blocks: Callable[[], Iterator[bytes]]) -> None:
         """Store content that is no file of its own, such as a member of an archive; raises as `put` and `blocks` do."""
@@ -51,7 +56,7 @@ class ContentStore:
                 self._place.write(key, _verified(blocks(), name, mark.sha256))
 
     def open(self, sha256: str) -> BinaryIO:
-        """The stored bytes, from their start. Raises SetupError (STORE_UNREADABLE)."""
+        """The stored bytes, from their start. Raises TransientError, SetupError (STORE_UNREADABLE)."""
         with self._explained("STORE_UNREADABLE", "read"):
             return self._place.open(_key(sha256))
 
@@ -65,14 +70,17 @@ class ContentStore:
         """Turn whatever the file system or an fsspec back end raises into one error with a remedy."""
         try:
             yield
-        except (FileRejectedError, SetupError):
+        except HelixError:
             raise
         except Exception as error:
-            raise SetupError(
-                code,
-                f"The store of original files at {self._shown_url} cannot be {verb} ({type(error).__name__}: {error}). "
-                "Check that it exists, is mounted, has space and is permitted to this user, or set HELIX_STORE_URL.",
-            ) from error
+            trouble = (
+                f"The store of original files at {self._shown_url} cannot be {verb} ({type(error).__name__}: {error})."
+            )
+            failure = passing_failure(error)
+            if failure is not None:
+                raise TransientError(failure.code, f"{trouble} {failure.advice}") from error
+            remedy = "Check that it exists, is mounted and is permitted to this user, or set HELIX_STORE_URL."
+            raise SetupError(code, f"{trouble} {remedy}") from error
 
     @property
     def _shown_url(self) -> str:
@@ -171,6 +179,13 @@ def _key(sha256: str) -> str:
     return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
 
 
+def _blocks(path: Path, source: BinaryIO) -> Iterator[bytes]:
+    """The content of a file to be stored; that it cannot be read is not the store's failure."""
+    with reading(path):
+        while block := source.read(COPY_BYTES):
+            yield block
+
+
 def _verified(blocks: Iterator[bytes], name: str, sha256: str) -> Iterator[bytes]:
     """The blocks of a file; fails after the last one if they are not what the fingerprint was taken of."""
     digest = hashlib.sha256()
@@ -178,9 +193,7 @@ def _verified(blocks: Iterator[bytes], name: str, sha256: str) -> Iterator[bytes
         digest.update(block)
         yield block
     if digest.hexdigest() != sha256:
-        raise FileRejectedError(
-            "FILE_CHANGED", f"{name!r} changed while it was copied. Import it again when it is complete."
-        )
+        raise FileChangedError(f"{name} changed while it was copied: hand it over again when it is complete.")
 
 
 def _sync_folder(folder: Path) -> None:

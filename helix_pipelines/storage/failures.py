@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from dataclasses import dataclass
 
 import psycopg
@@ -61,7 +62,27 @@ SYSTEM_FAILURES = {
     errno.EDQUOT: ("DISK_FULL", f"The account's quota is used up: free space. {RETRIED}"),
     errno.EROFS: ("DISK_READ_ONLY", f"Mount the disk of HELIX_HOME and of the store for writing. {RETRIED}"),
     errno.EMFILE: ("OPEN_FILES_USED_UP", f"Raise the limit of open files (`ulimit -n`). {RETRIED}"),
+    errno.ENFILE: ("OPEN_FILES_USED_UP", f"Raise the machine's limit of open files (`sysctl fs.file-max`). {RETRIED}"),
     errno.ENOMEM: ("OUT_OF_MEMORY", f"Give the machine more memory, or run fewer batches at once. {RETRIED}"),
+    errno.EIO: ("DISK_FAILING", f"Look after the disk or network drive: the system's log has its errors. {RETRIED}"),
+    **dict.fromkeys(
+        (errno.ESTALE, errno.ENOTCONN),
+        ("MOUNT_LOST", f"The server of a network drive took it away: mount it again. {RETRIED}"),
+    ),
+    **dict.fromkeys(
+        (errno.EBUSY, errno.EAGAIN),
+        ("SYSTEM_BUSY", f"The system or a store lacks something at the moment, or somebody else holds it. {RETRIED}"),
+    ),
+    **dict.fromkeys(
+        (
+            *(errno.ETIMEDOUT, errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED),
+            *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH),
+        ),
+        (
+            "NETWORK_UNAVAILABLE",
+            f"A network drive or a server does not answer: see to it and to the network. {RETRIED}",
+        ),
+    ),
 }
 GIVEN_UP = f"It was terminated, or Dagster could not store what happened: the end of the run's log says why. {RETRIED}"
 DEFECT = "This is a defect of Helix or of a library: keep the traceback that `helix status` shows, and report it."
@@ -87,12 +108,31 @@ def diagnose(error: BaseException) -> Failure:
             return Failure("INTERRUPTED", "The run was interrupted.", "Run the batch again.", recoverable=True)
 
 
+def passing_failure(error: BaseException) -> Failure | None:
+    """What `diagnose` says of the system's error behind this one, if time may heal it; None where there is no such error.
+
+    Libraries of object stores and archives wrap the errors of network and disk in their own: the causes are followed.
+    """
+    link: BaseException | None = error
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:  # an error that is its own cause is legal
+        if isinstance(link, OSError | MemoryError) and _of_system(link):
+            return diagnose(link)
+        seen.add(id(link))
+        link = link.__cause__ or link.__context__
+    return None
+
+
 def _of_system(error: PoolTimeoutError | MemoryError | OSError) -> tuple[str, str] | None:
     match error:
         case PoolTimeoutError():
             return DATABASE_FAILURES["53300"]
         case MemoryError():
             return SYSTEM_FAILURES[errno.ENOMEM]
+        case socket.gaierror():  # its numbers are others
+            return SYSTEM_FAILURES[errno.EHOSTUNREACH] if error.errno == socket.EAI_AGAIN else None
+        case TimeoutError() | ConnectionError() if error.errno is None:  # as libraries raise them
+            return SYSTEM_FAILURES[errno.ETIMEDOUT]
         case _:
             return SYSTEM_FAILURES.get(error.errno or 0)
 

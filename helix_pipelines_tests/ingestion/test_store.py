@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import os
 import subprocess
 import sys
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from helix_pipelines.ingestion.store import ContentStore
-from helix_pipelines.resilience.errors import FileRejectedError, SetupError
+from helix_pipelines.resilience.errors import FileRejectedError, SetupError, TransientError
 
 CONTENT = b"question,answer\nq,a\n"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -69,7 +71,7 @@ def test_a_stored_file_that_was_cut_off_is_written_again(tmp_path: Path, file: P
 
 
 def test_a_vanished_file_is_rejected(store: ContentStore, tmp_path: Path) -> None:
-    with pytest.raises(FileRejectedError, match="FILE_UNREADABLE"):
+    with pytest.raises(FileRejectedError, match="FILE_MISSING"):
         store.put(tmp_path / "gone.csv", SHA256)
 
 
@@ -83,12 +85,53 @@ def test_a_disk_that_is_full_leaves_no_partial_entry(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(SetupError, match="No space left"):
+    with pytest.raises(TransientError, match=r"DISK_FULL: .*No space left.*Free space"):
         ContentStore(str(tmp_path / "store")).put(file, SHA256)
     assert files_below(tmp_path / "store") == []
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(errno.EDQUOT, "DISK_FULL"), (errno.EIO, "DISK_FAILING"), (errno.ECONNREFUSED, "NETWORK_UNAVAILABLE")],
+)
+def test_a_store_that_fails_for_a_while_is_no_matter_of_settings(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str
+) -> None:
+    store = ContentStore(f"memory://{tmp_path}/{number}")
+
+    def fail(*_: object, **__: object) -> None:
+        try:
+            raise OSError(number, os.strerror(number))
+        except OSError as error:
+            raise RuntimeError("the words of an object store's library") from error
+
+    store.put(file, SHA256)
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.open", fail)
+    with pytest.raises(TransientError, match=f"{code}: The store of original files .* cannot be read"):
+        store.open(SHA256)
+    file.write_bytes(CONTENT * 2)
+    with pytest.raises(TransientError, match=f"{code}: The store of original files .* cannot be written"):
+        store.put(file, hashlib.sha256(CONTENT * 2).hexdigest())
+
+
+def test_a_source_that_fails_while_it_is_copied_is_not_the_stores_failure(
+    store: ContentStore, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class TornFile(io.FileIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() >= 5:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().read(min(5, size or 5)) or b""
+
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, mode: TornFile(path) if path == file else opened(path, mode))
+    with pytest.raises(TransientError, match="DISK_FAILING: odd name"):
+        store.put(file, SHA256)
+    with pytest.raises(SetupError, match="STORE_UNREADABLE"):
+        store.open(SHA256)
 
 
 def test_a_back_end_that_is_unknown_or_not_installed_is_named_without_its_password(file: Path) -> None:

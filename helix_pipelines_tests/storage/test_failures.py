@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 
 import psycopg
 import pytest
@@ -18,7 +19,7 @@ from helix_pipelines.resilience.errors import (
     SetupError,
     TransientError,
 )
-from helix_pipelines.storage.failures import DEFECT, diagnose
+from helix_pipelines.storage.failures import DEFECT, diagnose, passing_failure
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,15 @@ from helix_pipelines.storage.failures import DEFECT, diagnose
         (OSError(errno.EROFS, "Read-only file system"), "DISK_READ_ONLY", True),
         (MemoryError(), "OUT_OF_MEMORY", True),
         (KeyError("a bug"), "KeyError", False),
-        (OSError(errno.EIO, "Input/output error"), "OSError", False),
+        (OSError(errno.EIO, "Input/output error"), "DISK_FAILING", True),
+        (OSError(errno.ESTALE, "Stale file handle"), "MOUNT_LOST", True),
+        (OSError(errno.ENFILE, "Too many open files in system"), "OPEN_FILES_USED_UP", True),
+        (OSError(errno.ETIMEDOUT, "Connection timed out"), "NETWORK_UNAVAILABLE", True),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "NETWORK_UNAVAILABLE", True),
+        (TimeoutError(), "NETWORK_UNAVAILABLE", True),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), "NETWORK_UNAVAILABLE", True),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "gaierror", False),
+        (PermissionError(errno.EACCES, "Permission denied"), "PermissionError", False),
         (KeyboardInterrupt(), "INTERRUPTED", True),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else str(value),
@@ -60,3 +69,28 @@ def test_an_error_has_a_code_a_verdict_and_advice(error: BaseException, code: st
 
 def test_a_defect_is_called_one() -> None:
     assert diagnose(ZeroDivisionError("division by zero")).advice == DEFECT
+
+
+def wrapped(error: Exception) -> Exception:
+    """The error as the cause of one of a library."""
+    library = RuntimeError("cannot reach the end point")
+    library.__cause__ = error
+    return library
+
+
+def test_an_error_of_the_system_is_found_behind_those_of_libraries() -> None:
+    failure = passing_failure(wrapped(wrapped(OSError(errno.ENOSPC, "No space left on device"))))
+    assert failure is not None
+    assert (failure.code, failure.recoverable) == ("DISK_FULL", True)
+
+
+def test_what_does_not_pass_is_not_called_so_and_an_error_may_be_its_own_cause() -> None:
+    circular = RuntimeError("raised from itself")
+    circular.__cause__ = circular
+    assert [
+        passing_failure(error) for error in (circular, wrapped(PermissionError(errno.EACCES, "no")), KeyError())
+    ] == [
+        None,
+        None,
+        None,
+    ]
