@@ -12,15 +12,27 @@ import typer
 from helix_pipelines.cli.connection import act_as_person, connected
 from helix_pipelines.cli.output import ExitCode, JsonOption, table, write_json
 from helix_pipelines.resilience.errors import UsageError
-from helix_pipelines.settings import load_settings
+from helix_pipelines.settings import MOST_CONCURRENCY, MOST_PER_MINUTE, load_settings
 from helix_pipelines.storage import gates
 
 GateOption = Annotated[
     str | None,
     typer.Option("--gate", metavar="KEY", help="The gate's key or its beginning, where there is more than one."),
 ]
+
+
+def _usable(value: float | None) -> float | None:
+    """Refuse what the range lets through: NaN, which is neither below nor above anything, and next to nothing."""
+    if value is not None and not (value == 0 or value >= gates.LEAST_PER_MINUTE):
+        raise typer.BadParameter(f"{value} is not a number from {gates.LEAST_PER_MINUTE} on, or 0.")
+    return value
+
+
 LimitOption = Annotated[
-    float | None, typer.Option(min=0, help="A limit for every process, 0 for what the settings say.")
+    float | None,
+    typer.Option(
+        min=0, max=MOST_PER_MINUTE, callback=_usable, help="A limit for every process, 0 for what the settings say."
+    ),
 ]
 
 
@@ -50,7 +62,8 @@ def choose(
     rpm: LimitOption = None,
     tpm: LimitOption = None,
     concurrency: Annotated[
-        int | None, typer.Option(min=0, help="Requests in flight, 0 for what the settings say.")
+        int | None,
+        typer.Option(min=0, max=MOST_CONCURRENCY, help="Requests in flight, 0 for what the settings say."),
     ] = None,
     gate: GateOption = None,
     as_json: JsonOption = False,

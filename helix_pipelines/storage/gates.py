@@ -9,9 +9,18 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from helix_pipelines.resilience.errors import UsageError
+from helix_pipelines.settings import MOST_CONCURRENCY, MOST_PER_MINUTE
 from helix_pipelines.storage.queries import load
 
-CHOICES = ("requests_per_minute", "tokens_per_minute", "max_concurrency")
+LEAST_PER_MINUTE = 0.0001
+"""One request in a week. Below 1e-300 or so, the time between two requests is no number any more."""
+CHOICES = {
+    "requests_per_minute": (LEAST_PER_MINUTE, MOST_PER_MINUTE),
+    "tokens_per_minute": (LEAST_PER_MINUTE, MOST_PER_MINUTE),
+    "max_concurrency": (1, MOST_CONCURRENCY),
+}
+"""What an operator may choose -> from what to what."""
 
 
 def list_gates(connection: psycopg.Connection, key: str | None = None) -> list[dict[str, Any]]:
@@ -24,7 +33,16 @@ def list_gates(connection: psycopg.Connection, key: str | None = None) -> list[d
 
 
 def choose_limits(connection: psycopg.Connection, key: str, limits: Mapping[str, float | None]) -> dict[str, Any]:
-    """Set an operator's limits by name (`CHOICES`); None gives the word back to the settings. Returns the gate."""
+    """Set an operator's limits by name (`CHOICES`); None gives the word back to the settings. Returns the gate.
+
+    Raises UsageError (LIMIT_INVALID): every process reads what is stored here, and an infinite number stops them all.
+    """
+    for name, value in limits.items():
+        least, most = CHOICES[name]
+        if value is not None and not least <= value <= most:  # NaN is not between anything
+            raise UsageError(
+                "LIMIT_INVALID", f"{name} cannot be {value}: choose from {least:,} to {most:,}, or 0 for none."
+            )
     columns = sql.SQL(", ").join(
         sql.SQL("{} = {}").format(sql.Identifier(f"chosen_{name}"), sql.Placeholder(name)) for name in limits
     )

@@ -108,9 +108,23 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(
     assert helix_on_database("gate", "show", "--json").document == before
 
 
-def test_a_negative_limit_is_refused(helix_on_database: RunHelix, use_gate: UseGate) -> None:
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("--rpm", value) for value in ("-1", "inf", "-inf", "nan", "1e300", "1e-300")),
+        *(("--tpm", value) for value in ("inf", "nan")),
+        *(("--concurrency", value) for value in ("-1", "inf", "99999999999")),
+    ],
+)
+def test_a_limit_that_is_no_number_of_sense_is_refused_by_its_option(
+    helix_on_database: RunHelix, use_gate: UseGate, option: str, value: str
+) -> None:
     use_gate(ONE)
-    assert helix_on_database("gate", "set", "--rpm", "-1").code == 2
+    before = helix_on_database("gate", "show", "--json").document
+    ended = helix_on_database("gate", "set", option, value, "--json")
+    assert ended.code == 2
+    assert option in ended.document["error"]["message"]
+    assert helix_on_database("gate", "show", "--json").document == before
 
 
 def test_a_gate_is_named_by_the_beginning_of_its_key(helix_on_database: RunHelix, use_gate: UseGate) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 
+from helix_pipelines.resilience.errors import UsageError
 from helix_pipelines.resilience.gate import Gate, Kind, Outcome, Report, Verdict, gate_connection
 from helix_pipelines.resilience.gate_limits import GateLimits
 from helix_pipelines.resilience.rate_headers import RateHeaders
 from helix_pipelines.storage.batches import BatchSettings, FileRequest, create_batch
-from helix_pipelines.storage.gates import choose_limits, list_gates, reset_breaker
+from helix_pipelines.storage.gates import CHOICES, choose_limits, list_gates, reset_breaker
 from helix_pipelines.storage.states import BatchState
 
 NUMBERS = itertools.count()
@@ -81,6 +83,17 @@ def test_a_chosen_limit_wins_over_the_settings_in_both_directions(connection: ps
         assert line["limits"]["requests_per_minute"] == chosen
     line = choose_limits(connection, gate.key.hex(), {"requests_per_minute": None})
     assert line["limits"]["requests_per_minute"] == 100
+
+
+@pytest.mark.parametrize("name", CHOICES)
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, -1, 0, 10**12])
+def test_a_limit_that_would_stop_every_process_is_not_stored(
+    connection: psycopg.Connection, gate: Gate, name: str, value: float
+) -> None:
+    with pytest.raises(UsageError, match="LIMIT_INVALID"):
+        choose_limits(connection, gate.key.hex(), {name: value})
+    [line] = list_gates(connection, gate.key.hex())
+    assert line["chosen"][name] is None
 
 
 def test_a_chosen_limit_does_not_win_over_the_service(connection: psycopg.Connection, gate: Gate) -> None:
