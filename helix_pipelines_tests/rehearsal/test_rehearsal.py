@@ -72,12 +72,26 @@ DECIDED_AND_NOT_EMBEDDED = [
     alone(("How?", "a", ""), source="two"),
 ]
 
+PUT_RIGHT_WHILE_THE_WRONG_VERSION_IS_UNFINISHED = [
+    alone(("How?", "a", "")),
+    alone(("How?", "b c", ""), is_embedded=False),
+    alone(("How?", "a", "")),
+]
+PUT_RIGHT_IN_THE_SAME_BATCH = [
+    alone(("How?", "a", "")),
+    Command(
+        [File("one", "append", [("How?", answer, "")]) for answer in ("a", "a", "b c", "a", "b c")], is_embedded=True
+    ),
+]
+
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(commands, min_size=2, max_size=3))
 @example(CONTINUED_BY_ITS_SECOND_TWIN)
 @example(SERVED_AS_ITS_CORRECTION_WAS_REFUSED)
 @example(DECIDED_AND_NOT_EMBEDDED)
+@example(PUT_RIGHT_WHILE_THE_WRONG_VERSION_IS_UNFINISHED)
+@example(PUT_RIGHT_IN_THE_SAME_BATCH)
 def test_the_figures_are_those_of_the_import_that_follows(
     stages: Stages, service: FakeEmbeddingService, history: Sequence[Command]
 ) -> None:
