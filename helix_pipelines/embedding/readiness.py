@@ -1,4 +1,4 @@
-"""Which pairs are served: those all of whose texts have vectors."""
+"""Which pairs are served: those all of whose texts have vectors. The others leave what they should replace served."""
 
 from __future__ import annotations
 
@@ -24,4 +24,11 @@ def serve_ready(
     connection.execute(
         load("serve_ready"),
         {"pairs": list(pairs), "hashes": texts, "generation": generation.id, "recipe": generation.recipe},
+    )
+
+
+def mark_stale(connection: psycopg.Connection, generation: Generation, pairs: Sequence[int]) -> None:
+    """Mark as stale what is served in place of these `pairs`, as far as a text of theirs has failed."""
+    connection.execute(
+        load("mark_stale"), {"pairs": list(pairs), "generation": generation.id, "recipe": generation.recipe}
     )

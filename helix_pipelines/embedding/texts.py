@@ -12,7 +12,7 @@ import psycopg
 
 from helix_pipelines.embedding.generations import Generation
 from helix_pipelines.embedding.passages import passages, text_hash
-from helix_pipelines.embedding.readiness import serve_ready
+from helix_pipelines.embedding.readiness import mark_stale, serve_ready
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.imports import ImportJob
 from helix_pipelines.storage.leases import BatchWork
@@ -113,13 +113,18 @@ class PendingTexts:
         if ready or len(claimed) < len({key for _, _, key, _ in units}):
             self._shared.append((job, first))
         if ready:
-            serve_ready(connection, self._generation, pairs=ready)
+            self._serve(connection, ready)
         return [Text(key, body, job.id) for key, body in claimed.items()]
 
     def _serve_window(self, connection: psycopg.Connection, *, job: ImportJob, first: int) -> None:
         pairs = [pair for pair, _, _ in self._open_pairs(connection, job, first)]
         if pairs:
-            serve_ready(connection, self._generation, pairs=pairs)
+            self._serve(connection, pairs)
+
+    def _serve(self, connection: psycopg.Connection, pairs: Sequence[int]) -> None:
+        """Serve the pairs that are ready; a text that failed for another import keeps its pair from it, which has to be told."""
+        serve_ready(connection, self._generation, pairs=pairs)
+        mark_stale(connection, self._generation, pairs)
 
     def _open_pairs(
         self, connection: psycopg.Connection, job: ImportJob, first: int

@@ -138,6 +138,43 @@ def test_an_update_whose_embedding_fails_leaves_the_old_answer_served_and_stale(
     assert stale == [{"stale": True}]
 
 
+def is_stale(stages: Stages, question: str) -> list[bool]:
+    found = stages.query(
+        "SELECT stale FROM helix.knowledge_base WHERE collection = %s AND question = %s", [stages.collection, question]
+    )
+    return [row["stale"] for row in found]
+
+
+def test_an_old_answer_is_stale_also_where_its_update_had_failed_for_another_file(
+    stages: Stages, service: FakeEmbeddingService
+) -> None:
+    service.set_faults(poison="poisoned")
+    refused = {"question": "What is the fee?", "answer": f"A poisoned {stages.collection}."}
+    stages.run([refused], "other.csv")
+    stages.run([refused | {"answer": "Ten."}, *questions(3, "Stay.")])
+    texts_sent = service.counters().texts
+    stages.run([refused, *questions(3, "Stay.")])
+    assert service.counters().texts == texts_sent, "what failed for good is not sent again"
+    assert (refused["question"], "Ten.") in stages.served()
+    assert is_stale(stages, refused["question"]) == [True]
+    assert is_stale(stages, "Question 1?") == [False]
+
+
+def test_an_old_answer_is_stale_where_one_text_of_its_update_is_new_and_another_had_failed(
+    stages: Stages, service: FakeEmbeddingService
+) -> None:
+    """Both updates are long: their first texts are the same, and the last ones are not."""
+    service.set_faults(poison="poisoned")
+    refused = f"A poisoned {stages.collection}. " + "There is more to say. " * 150
+    stages.run([{"question": "Why?", "answer": refused}], "other.csv")
+    stages.run([{"question": "Why?", "answer": "Because."}])
+    texts_sent = service.counters().texts
+    stages.run([{"question": "Why?", "answer": f"{refused} That is all."}])
+    assert service.counters().texts > texts_sent
+    assert stages.served() == [("Why?", "Because.")]
+    assert is_stale(stages, "Why?") == [True]
+
+
 def test_the_old_answer_is_served_until_the_new_vector_is_stored(stages: Stages, service: FakeEmbeddingService) -> None:
     stages.run([{"question": "Who?", "answer": "She."}])
     service.set_faults(status=401)
