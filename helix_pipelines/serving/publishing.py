@@ -36,8 +36,8 @@ class PublishReport:
 def publish_batch(database: Database, batch: BatchWork) -> PublishReport:
     """Close the batch's imports and the batch itself.
 
-    Raises PhaseError: LEDGER_MISMATCH where counters and ledger differ (nothing is closed), EMBEDDINGS_PENDING where texts
-    have neither vector nor failure yet.
+    Raises PhaseError, and closes nothing: FILES_NOT_READ where rows of a file have not been decided, LEDGER_MISMATCH where
+    counters and ledger differ, EMBEDDINGS_PENDING where texts have neither vector nor failure yet.
     """
     started = monotonic()
     run_chunk(database, lambda connection: _close(connection, batch))
@@ -65,6 +65,15 @@ def _merge_terms(connection: psycopg.Connection) -> None:
 
 
 def _close(connection: psycopg.Connection, batch: BatchWork) -> None:
+    unread = connection.execute(load("unread_files"), {"batch": batch.id}).fetchone()
+    if unread and unread[0]:
+        raise PhaseError(
+            "serving",
+            "FILES_NOT_READ",
+            f"{unread[0]:,} files of the batch, {unread[1]} first, are not read and decided yet: materialize its"
+            " source_files, parsed_rows, qa_pairs and embeddings before.",
+            recoverable=True,
+        )
     mismatch = connection.execute(load("verify_ledger_adds_up"), {"batch": batch.id}).fetchone()
     if mismatch and mismatch[0]:
         raise PhaseError(
