@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,9 @@ from helix_pipelines.storage.batches import BatchSettings, FileRequest, create_b
 from helix_pipelines.storage.deferral import SHORTEST_WAIT, continue_due, defer
 from helix_pipelines.storage.engine import Database
 from helix_pipelines.storage.gates import reset_breaker
+from helix_pipelines.storage.leases import take_lease
 from helix_pipelines.storage.states import BatchState
+from helix_pipelines_tests.waiting import until
 
 GATE = b"g" * 16
 OTHER = b"o" * 16
@@ -198,6 +201,33 @@ class TestGoingOn:
                 first,
             )
             assert batches.go_on() == [second], "whoever was killed finds out nothing"
+
+    def test_one_that_waits_for_its_next_try_holds_back_no_other(self, batches: Batches) -> None:
+        batches.gate("open")
+        first, second = batches.deferred("a"), batches.deferred("b")
+        assert batches.go_on() == [first]
+        batches.execute(
+            "UPDATE helix.import_batch SET retry_at = clock_timestamp() + interval '1 hour' WHERE partition_key = %s",
+            first,
+        )
+        assert batches.go_on() == [second]
+
+    def test_one_that_a_run_is_just_taking_is_left_to_it(self, batches: Batches, migrated_url: str) -> None:
+        key = batches.deferred("faq")
+        with ThreadPoolExecutor(1) as sensor, psycopg.connect(migrated_url) as run:
+            assert take_lease(run, key, "a person's run", None) is not None
+            going_on = sensor.submit(batches.go_on)
+            until(lambda: self.is_blocked(batches))
+            run.commit()
+            assert going_on.result() == []
+        batch = batches.record(key)
+        assert (batch["state"], batch["run_id"], batch["position"]) == ("running", "a person's run", None)
+
+    @staticmethod
+    def is_blocked(batches: Batches) -> bool:
+        """Whether a session of the database waits for another one's row."""
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return bool(batches.execute(waiting))
 
     def test_each_gate_has_one_of_its_own(self, batches: Batches) -> None:
         batches.gate("open")
