@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -54,6 +55,12 @@ class _Hold:
     lease_token: Any
     lease_expires_at: datetime | None
     holder: Any
+    stop_requested: str | None
+
+    @property
+    def is_pausing(self) -> bool:
+        """Whether it is paused, or will be as soon as its run has heard of it."""
+        return self.state == BatchState.PAUSED or self.stop_requested == StopReason.PAUSE
 
 
 class BatchRun:
@@ -94,8 +101,8 @@ class BatchRun:
         """Hold the batch for one phase, and book how the phase went.
 
         Raises BatchBusyError (BATCH_BUSY) where another run has the batch and lives, HelixError (BATCH_UNKNOWN, BATCH_CANCELLED),
-        and what the block raises. A block that was asked to stop has been ended for good by then: its batch is paused,
-        cancelled, or queued again.
+        BatchStoppedError where the batch was paused while this run waited for it, and what the block raises. A block that was
+        asked to stop has been ended for good by then: its batch is paused, cancelled, or queued again.
         """
         held = self._hold(partition_key)
         work = BatchWork(
@@ -140,17 +147,22 @@ class BatchRun:
                 log.exception("lease_not_let_go", batch=lease.batch_id)
 
     def _hold(self, partition_key: str) -> HeldBatch:
-        """Take the batch, after waiting for as long as it takes to see whether another run that has it lives."""
+        """Take the batch, after waiting for as long as it takes to see whether another run that has it lives.
+
+        Raises BatchStoppedError where it was paused during the wait. A pause from before is no hindrance: who launches a run
+        after it wants the batch to go on.
+        """
         holder = msgspec.to_builtins(Holder.here())
         seen: datetime | None = None
+        heeds_pause = False
         while True:
-            held = run_chunk(
-                self._database, lambda connection: take_lease(connection, partition_key, self._run_id, holder)
-            )
+            take = partial(self._take, partition_key=partition_key, holder=holder, heeds_pause=heeds_pause)
+            held = run_chunk(self._database, take)
             if held is not None:
                 return self._keep(held)
             with self._database.transaction() as connection:
                 other = _holder_of(connection, partition_key)
+                heeds_pause = heeds_pause or not other.is_pausing
                 if _is_gone(other):
                     _bury(connection, other)
                     continue
@@ -160,6 +172,21 @@ class BatchRun:
                 )
             seen = seen or other.lease_expires_at
             self._sleep(LOOK_SECONDS)
+
+    def _take(
+        self, connection: psycopg.Connection, *, partition_key: str, holder: object, heeds_pause: bool
+    ) -> HeldBatch | None:
+        if heeds_pause:  # locked, as the run that has the batch may be ending it as paused in this moment
+            paused = connection.execute(
+                "SELECT state = 'paused' FROM helix.import_batch WHERE partition_key = %s FOR UPDATE", [partition_key]
+            ).fetchone()
+            if paused == (True,):
+                raise BatchStoppedError(
+                    "BATCH_PAUSE",
+                    "The batch was paused while this run waited for it; what is done stays.",
+                    StopReason.PAUSE,
+                )
+        return take_lease(connection, partition_key, self._run_id, holder)
 
     def _keep(self, held: HeldBatch) -> HeldBatch:
         self._lease = held.lease
@@ -223,6 +250,8 @@ class BatchRun:
         """A run that lost its batch may stumble over what the next one wrote before it comes to the fence: that is no defect."""
         if not isinstance(error, Exception) or isinstance(error, FencedError) or is_retryable(error):
             return None
+        if work.lease.is_over:  # the phase had closed its batch, and failed at what comes after that
+            return None
         try:
             with self._database.transaction() as connection:
                 work.lease.fence(connection)
@@ -268,7 +297,8 @@ def _holder_of(connection: psycopg.Connection, partition_key: str) -> _Hold:
     """Raises HelixError for a batch that no run can have: BATCH_UNKNOWN, BATCH_CANCELLED."""
     with connection.cursor(row_factory=class_row(_Hold)) as cursor:
         other = cursor.execute(
-            "SELECT id, state, run_id, lease_token, lease_expires_at, holder FROM helix.import_batch WHERE partition_key = %s",
+            "SELECT id, state, run_id, lease_token, lease_expires_at, holder, stop_requested"
+            " FROM helix.import_batch WHERE partition_key = %s",
             [partition_key],
         ).fetchone()
     if other is None:

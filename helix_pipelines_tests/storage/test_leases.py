@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
@@ -182,6 +183,78 @@ def test_a_lease_that_another_process_may_hold_is_waited_for(database: Database,
         pass
     run.close()
     assert len(waits) == 3
+
+
+def run_beside(database: Database, key: str, at_first_wait: Callable[[], None]) -> None:
+    """A run of a batch that a process elsewhere holds; something happens while it waits for that one to be heard of."""
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        if not waits:
+            at_first_wait()
+        waits.append(seconds)
+
+    run = BatchRun(database, "next", sleep=sleep)
+    try:
+        with run.phase(database, key, "parsing"):
+            pass
+    finally:
+        run.close()
+    assert waits
+
+
+def held_elsewhere(database: Database, key: str) -> None:
+    elsewhere = msgspec.structs.replace(Holder.here(), host="another-host")
+    with database.transaction() as connection:
+        assert take_lease(connection, key, "elsewhere", msgspec.to_builtins(elsewhere)) is not None
+
+
+def end_as_paused(database: Database) -> None:
+    with database.transaction() as connection:
+        connection.execute(
+            "UPDATE helix.import_batch SET state = 'paused', lease_token = NULL, stop_requested = NULL, holder = NULL"
+        )
+
+
+def test_a_batch_that_is_paused_while_a_run_waits_for_it_stays_paused(database: Database, key: str) -> None:
+    held_elsewhere(database, key)
+    with pytest.raises(BatchStoppedError, match="BATCH_PAUSE") as stopped:
+        run_beside(database, key, lambda: end_as_paused(database))
+    assert stopped.value.reason == StopReason.PAUSE
+    with database.transaction() as connection:
+        batch = connection.execute("SELECT state, run_id, lease_token FROM helix.import_batch").fetchone()
+    assert batch == ("paused", "elsewhere", None)
+
+
+def test_a_run_that_a_person_launches_while_the_batch_is_pausing_goes_on_with_it(database: Database, key: str) -> None:
+    held_elsewhere(database, key)
+    with database.transaction() as connection:
+        connection.execute("UPDATE helix.import_batch SET stop_requested = 'pause'")
+    run_beside(database, key, lambda: end_as_paused(database))
+    assert state_of(database, key) == ("running", None, "done")
+
+
+def test_a_run_that_a_person_launches_for_a_paused_batch_goes_on_with_it(database: Database, key: str) -> None:
+    with database.transaction() as connection:
+        connection.execute("UPDATE helix.import_batch SET state = 'paused', position = NULL")
+    with phase(database, key, "a person's", "parsing"):
+        pass
+    assert state_of(database, key) == ("running", None, "done")
+
+
+def test_what_fails_after_the_batch_was_closed_is_told_as_what_it_is(database: Database, key: str) -> None:
+    def work(batch: BatchWork) -> None:
+        with database.transaction() as connection:
+            connection.execute("UPDATE helix.import_batch SET state = 'done', lease_token = NULL, holder = NULL")
+        batch.lease.end()
+        raise MemoryError("the index build")
+
+    with pytest.raises(MemoryError), phase(database, key, "one", "knowledge_base") as batch:
+        work(batch)
+    with database.transaction() as connection:
+        booked = connection.execute("SELECT state, error_code FROM helix.phase_run").fetchall()
+    assert booked == [("failed", "OUT_OF_MEMORY")]
+    assert state_of(database, key)[0] == "done"
 
 
 def test_the_heartbeat_outlives_the_phase_and_keeps_others_away(database: Database, key: str) -> None:
