@@ -50,7 +50,7 @@ def see_through(
     """Run the batch until it is done, has failed, was paused, or had to wait for `patience` seconds in all.
 
     A run that failed or was lost is followed by another one as `rules` say. A batch that another live run works on is followed
-    instead; should that run die, this takes over. Raises KeyboardInterrupt once the run has been stopped.
+    instead; should that run die, this takes over. An interrupt stops the run that this has started, at its next chunk.
     """
     ran = False
     own_run: str | None = None
@@ -71,11 +71,15 @@ def see_through(
         with connection.transaction():
             mark_launched(connection, batch)
         own_run = _run(connection, batch, start, display, rules)
+        if own_run is None:
+            return
         ran = True
 
 
 def _wait_until_due(connection: psycopg.Connection, batch: str, gives_up: float) -> bool:
-    """Sleep until a waiting batch may go on, which an operator may bring forward; False where that is after `gives_up`."""
+    """Sleep until a waiting batch may go on, which an operator may bring forward; False where that is after `gives_up`, or where
+    somebody does not want to wait.
+    """
     told = False
     while (due_in := reports.due_in(connection, batch)) > 0:
         if monotonic() + due_in > gives_up:
@@ -83,14 +87,19 @@ def _wait_until_due(connection: psycopg.Connection, batch: str, gives_up: float)
         if not told:
             note(f"Batch {batch} has to wait; the next try is in {due_in:.0f} s, Ctrl-C leaves it for later.")
             told = True
-        sleep(min(due_in, DEFERRAL_POLL_SECONDS))
+        try:
+            sleep(min(due_in, DEFERRAL_POLL_SECONDS))
+        except KeyboardInterrupt:
+            return False
     return monotonic() < gives_up
 
 
 def _run(
     connection: psycopg.Connection, batch: str, start: StartRun, display: Display | None, rules: RetryRules
-) -> str:
-    """Start a run, wait for its end and return its id. Settles the batch where its process was killed before it could."""
+) -> str | None:
+    """Start a run, wait for its end and return its id, None where an interrupt has stopped it. Settles the batch where the run's
+    process was killed before it could.
+    """
     launched = reports.pulse(connection, batch)["at"]
     run = start()
     try:
@@ -99,7 +108,7 @@ def _run(
         note("Stopping the run; the same command continues the import later.")
         run.terminate(STOP_SECONDS)
         record_run_end(connection, batch, run.run_id, BatchState.PAUSED, run_created=launched, worker_is_gone=True)
-        raise
+        return None
     if code != 0:
         message = f"The run's process ended with exit code {code}; its log is {run.log}."
         note(message)
