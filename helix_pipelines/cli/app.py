@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from helix_pipelines import __version__
-from helix_pipelines.cli.output import ExitCode, complain
+from helix_pipelines.cli.output import ExitCode, complain, note, one_line
 from helix_pipelines.resilience.errors import HelixError, UsageError
 
 COMMANDS = {
@@ -56,6 +56,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     as_json = "--json" in arguments
     try:
+        _refuse_other_bytes(arguments)
         code = build(arguments[0])(arguments, prog_name="helix", standalone_mode=False)
         return int(code or ExitCode.DONE)
     except typer.TyperException as error:
@@ -67,8 +68,21 @@ def run(argv: Sequence[str] | None = None) -> int:
         complain(error.code, error.message, as_json=as_json)
         return ExitCode.WRONG_USE if isinstance(error, UsageError) else ExitCode.FAILED
     except Exception as error:  # noqa: BLE001 - the last resort: a person gets words, the log the traceback
-        complain("UNEXPECTED", f"{type(error).__name__}: {error}. {_keep_traceback()}", as_json=as_json)
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        complain("UNEXPECTED", f"{reason}. {_keep_traceback()}", as_json=as_json)
         return ExitCode.FAILED
+
+
+def _refuse_other_bytes(arguments: Sequence[str]) -> None:
+    """Raise UsageError (ARGUMENT_NOT_UTF8): neither the database nor JSON takes bytes that are no text."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            shown = one_line(argument)
+            raise UsageError(
+                "ARGUMENT_NOT_UTF8", f"{shown} is not UTF-8: rename the file, or use a UTF-8 terminal."
+            ) from error
 
 
 def build(command: str) -> typer.Typer:
@@ -107,13 +121,14 @@ def _help_command(error: typer.TyperException) -> str:
 
 
 def _keep_traceback() -> str:
-    """Write the current error's traceback to the log folder and say where; give it itself where that is not possible."""
+    """Write the current error's traceback to the log folder, or to stderr where that is not possible, and say where."""
     story = traceback.format_exc()
     try:
         path = _log_folder() / f"helix-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.log"
         path.write_text(story, encoding="utf-8")
     except (OSError, HelixError):
-        return f"\n{story}"
+        note(story)
+        return "The traceback is on stderr."
     return f"The traceback is in {path}."
 
 

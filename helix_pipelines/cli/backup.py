@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +12,7 @@ import psycopg
 import typer
 
 from helix_pipelines.cli.connection import connect
-from helix_pipelines.cli.output import ExitCode, JsonOption, note, write_json
+from helix_pipelines.cli.output import ExitCode, JsonOption, confirm, note, say, write_json
 from helix_pipelines.resilience.errors import SetupError, UsageError
 from helix_pipelines.settings import load_settings
 
@@ -45,15 +47,17 @@ def back_up(
 
     settings = load_settings()
     path = file or settings.home / "backups" / f"helix-{datetime.now(UTC):%Y%m%d-%H%M%S}.dump"
-    if path.exists() and not force:
-        raise UsageError("FILE_EXISTS", f"{path} is there already: name another file, or say --force.")
-    with database(settings) as url:
+    with _explained(path):
+        if path.exists() and not force:
+            raise UsageError("FILE_EXISTS", f"{path} is there already: name another file, or say --force.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with database(settings) as url, _explained(path):
         backup(url, path.absolute())
-    size = path.stat().st_size
+        size = path.stat().st_size
     if as_json:
         write_json({"file": str(path.absolute()), "bytes": size})
     else:
-        typer.echo(f"The database is in {path} ({size / MB:,.1f} MB). The original files are in {settings.store}.")
+        say(f"The database is in {path} ({size / MB:,.1f} MB). The original files are in {settings.store}.")
     return ExitCode.DONE
 
 
@@ -74,7 +78,7 @@ def bring_back(
     if not file.is_file():
         raise UsageError("PATH_MISSING", f"{file} does not exist.")
     if not yes:
-        typer.confirm(f"Replace all that the database holds by {file}?", abort=True, err=True)
+        confirm(f"Replace all that the database holds by {file}?")
     with database(load_settings()) as url:
         with connect(url) as connection:
             _refuse_in_use(connection)
@@ -86,8 +90,19 @@ def bring_back(
     if as_json:
         write_json({"file": str(file.absolute()), "revision": revision})
     else:
-        typer.echo(f"The database holds what {file} held. `helix verify` checks it.")
+        say(f"The database holds what {file} held. `helix verify` checks it.")
     return ExitCode.DONE
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """A file that cannot be written is wrong use: whoever named it has to name another one."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            "FILE_NOT_WRITABLE", f"{path} cannot be written: {error.strerror}. Name another file."
+        ) from error
 
 
 def _refuse_in_use(connection: psycopg.Connection) -> None:

@@ -10,14 +10,16 @@ import typer
 
 from helix_pipelines.cli.connection import connect
 from helix_pipelines.cli.findings import print_findings
-from helix_pipelines.cli.output import ExitCode, JsonOption, note, write_json
+from helix_pipelines.cli.output import ExitCode, JsonOption, confirm, note, say, write_json
 from helix_pipelines.resilience.errors import UsageError
 from helix_pipelines.settings import Settings, load_settings
 
 
 def register(app: typer.Typer) -> None:
     """Add the group of commands to the application."""
-    group = typer.Typer(help="Bring the schema up to date, check migrations, go back.", no_args_is_help=False)
+    group = typer.Typer(
+        help="Bring the schema up to date, check migrations, go back.\n\nTry: `helix db check`", no_args_is_help=False
+    )
     group.command()(upgrade)
     group.command()(check)
     group.command()(downgrade)
@@ -50,7 +52,7 @@ def downgrade(
             "REVISION_UNKNOWN", f"There is no revision {revision!r}; the newest is {HEAD}, the oldest 0001."
         )
     if not yes:
-        typer.confirm(f"Take the schema back to {revision}? What later revisions store is lost.", abort=True, err=True)
+        confirm(f"Take the schema back to {revision}? What later revisions store is lost.")
     return _move_to(revision, as_json=as_json)
 
 
@@ -90,17 +92,18 @@ def _move_to(revision: str, *, as_json: bool) -> int:
     if as_json:
         write_json({"before": before, "revision": revision, "backup": str(backup) if backup else None})
     elif before == revision:
-        typer.echo(f"The schema is at revision {revision} already.")
+        say(f"The schema is at revision {revision} already.")
     else:
-        typer.echo(f"The schema went from revision {before or 'none'} to {revision}.")
+        say(f"The schema went from revision {before or 'none'} to {revision}.")
     return ExitCode.DONE
 
 
 def _back_up(settings: Settings, url: str, revision: str) -> Path:
+    from helix_pipelines.instance.home_files import make_folder
     from helix_pipelines.storage.backup import backup
 
     folder = settings.home / "backups"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / f"before-migration-{datetime.now(UTC):%Y%m%d-%H%M%S}-revision-{revision}.dump"
     backup(url, path)
     note(f"Backup of revision {revision}: {path}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from helix_pipelines.cli.output import ExitCode, JsonOption, write_json
+from helix_pipelines.cli.output import ExitCode, JsonOption, say, write_json
 from helix_pipelines.resilience.errors import SetupError
 from helix_pipelines.settings import load_settings
 
@@ -59,7 +59,7 @@ def _line(result: Result) -> dict[str, str]:
 
 def _show(result: Result) -> None:
     answer = result.answer
-    typer.secho(f"{answer.status:8}", fg=COLOURS[answer.status], nl=False)
-    typer.echo(f"{result.check:{CHECK_WIDTH}}{answer.detail}")
+    say(f"{answer.status:8}", colour=COLOURS[answer.status], end="")
+    say(f"{result.check:{CHECK_WIDTH}}{answer.detail}")
     if answer.advice:
-        typer.echo(f"{'':{8 + CHECK_WIDTH}}{answer.advice}")
+        say(f"{'':{8 + CHECK_WIDTH}}{answer.advice}")

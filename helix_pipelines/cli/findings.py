@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-import typer
-
-from helix_pipelines.cli.output import ExitCode, write_json
+from helix_pipelines.cli.output import ExitCode, say, write_json
 
 
 class Finding(Protocol):
@@ -34,5 +32,5 @@ def print_findings(findings: Sequence[Finding], *, as_json: bool) -> ExitCode:
     else:
         for finding in findings:
             mark, colour = ("ok  ", None) if finding.ok else ("FAIL", "red")
-            typer.secho(f"{mark} {finding.check}: {finding.detail}", fg=colour)
+            say(f"{mark} {finding.check}: {finding.detail}", colour=colour)
     return ExitCode.DONE if passed else ExitCode.FAILED

@@ -10,7 +10,7 @@ import psycopg
 import typer
 
 from helix_pipelines.cli.connection import act_as_person, connected
-from helix_pipelines.cli.output import ExitCode, JsonOption, table, write_json
+from helix_pipelines.cli.output import ExitCode, JsonOption, say, table, write_json
 from helix_pipelines.resilience.errors import UsageError
 from helix_pipelines.settings import MOST_CONCURRENCY, MOST_PER_MINUTE, load_settings
 from helix_pipelines.storage import gates
@@ -38,11 +38,15 @@ LimitOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add both groups of commands to the application."""
-    gate = typer.Typer(help="The budget that all processes share for a service.", no_args_is_help=False)
+    gate = typer.Typer(
+        help="The budget that all processes share for a service.\n\nTry: `helix gate show`", no_args_is_help=False
+    )
     gate.command("show")(show)
     gate.command("set")(choose)
     app.add_typer(gate, name="gate")
-    breaker = typer.Typer(help="Whether a failing service is left alone.", no_args_is_help=False)
+    breaker = typer.Typer(
+        help="Whether a failing service is left alone.\n\nTry: `helix breaker status`", no_args_is_help=False
+    )
     breaker.command("status")(status)
     breaker.command("reset")(reset)
     app.add_typer(breaker, name="breaker")
@@ -131,7 +135,7 @@ def _report(known: list[dict[str, Any]], *, as_json: bool, text: str) -> int:
     if as_json:
         write_json({"gates": known})
     else:
-        typer.echo(text)
+        say(text)
     return ExitCode.DONE
 
 

@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from helix_pipelines.cli.connection import connect
-from helix_pipelines.cli.output import ExitCode, table
+from helix_pipelines.cli.output import ExitCode, one_line, paragraphs, table
 from helix_pipelines.settings import Settings
 from helix_pipelines.storage.batches import BatchSettings, FileRequest
 
@@ -81,7 +81,7 @@ def dry_run_text(report: dict[str, Any]) -> str:
         *("\n".join(remarks) for remarks in _remarks(files) if remarks),
         _costs(report),
     ]
-    return "\n\n".join(part for part in parts if part)
+    return paragraphs(parts)
 
 
 def _terms(
@@ -174,17 +174,19 @@ def _file(file: FileForecast) -> dict[str, Any]:
 
 
 def _remarks(files: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
-    yield [f"{f['source']}: {f['error']['code']}: {f['error']['message']}" for f in files if f["error"]]
+    yield [f"{one_line(f['source'])}: {f['error']['code']}: {f['error']['message']}" for f in files if f["error"]]
     yield [
-        f"{f['source']}: {line['count']:,} x {line['code']} (row {', '.join(map(str, line['rows']))}"
+        f"{one_line(f['source'])}: {line['count']:,} x {line['code']} (row {', '.join(map(str, line['rows']))}"
         f"{', ...' if line['count'] > len(line['rows']) else ''}): {line['reason']}"
         for f in files
         for line in f["quarantine"]
     ]
     yield [
-        f"{f['source']}: the same bytes as import {f['same_as']}; nothing would be read." for f in files if f["same_as"]
+        f"{one_line(f['source'])}: the same bytes as import {f['same_as']}; nothing would be read."
+        for f in files
+        if f["same_as"]
     ]
-    yield [f"{f['source']}: {note['code']}: {note['message']}" for f in files for note in f["notes"]]
+    yield [f"{one_line(f['source'])}: {note['code']}: {note['message']}" for f in files for note in f["notes"]]
 
 
 def _costs(report: dict[str, Any]) -> str:
@@ -219,7 +221,7 @@ def _progress() -> Iterator[Callable[[str, int], None]]:
 
         def watch(path: str, rows: int) -> None:
             if time.monotonic() - began > QUIET_SECONDS:
-                status.update(f"dry run: {escape(os.path.basename(path))}, {rows:,} rows read")  # noqa: PTH119
+                status.update(f"dry run: {escape(one_line(os.path.basename(path)))}, {rows:,} rows read")  # noqa: PTH119
                 status.start()
 
         try:

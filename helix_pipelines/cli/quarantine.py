@@ -10,7 +10,7 @@ import typer
 
 from helix_pipelines.cli import quarantine_replay
 from helix_pipelines.cli.connection import connected
-from helix_pipelines.cli.output import ExitCode, JsonOption, note, table, write_json
+from helix_pipelines.cli.output import LARGEST_ID, ExitCode, JsonOption, note, say, table, write_json
 from helix_pipelines.quarantine.hints import hint
 from helix_pipelines.resilience.errors import UsageError
 from helix_pipelines.settings import load_settings
@@ -25,7 +25,9 @@ LISTED = (
 )
 DEFAULT_EXPORT = Path("quarantine.xlsx")
 
-ImportOption = Annotated[int | None, typer.Option("--import", metavar="ID", help="Only rows of this import.")]
+ImportOption = Annotated[
+    int | None, typer.Option("--import", metavar="ID", min=1, max=LARGEST_ID, help="Only rows of this import.")
+]
 StageOption = Annotated[
     str | None, typer.Option(metavar="parsing|embedding", help="Only rows that this stage refused.")
 ]
@@ -40,7 +42,10 @@ AllOption = Annotated[bool, typer.Option("--all", help="Also rows that a replay 
 
 def register(app: typer.Typer) -> None:
     """Add the group of commands to the application."""
-    group = typer.Typer(help="Rows that could not be used: list, export to correct, replay.", no_args_is_help=False)
+    group = typer.Typer(
+        help="Rows that could not be used: list, export to correct, replay.\n\nTry: `helix quarantine list`",
+        no_args_is_help=False,
+    )
     group.command("list")(list_rows)
     group.command("export")(export)
     group.command("replay")(quarantine_replay.replay)
@@ -71,7 +76,7 @@ def list_rows(
     if as_json:
         write_json({"rows": [_row_document(row, with_replayed=with_replayed) for row in rows]})
     else:
-        typer.echo(_rows_text(rows))
+        say(_rows_text(rows))
     return ExitCode.DONE
 
 
@@ -108,12 +113,12 @@ def export(
     if as_json:
         write_json({"file": str(file.absolute()) if done.rows else None, "rows": done.rows})
     elif done.rows:
-        typer.echo(
+        say(
             f"{done.rows:,} rows are in {file}. Correct question and answer there, then run:"
             f" helix quarantine replay {file}"
         )
     else:
-        typer.echo("No row is in quarantine; no file was written.")
+        say("No row is in quarantine; no file was written.")
     return ExitCode.DONE
 
 

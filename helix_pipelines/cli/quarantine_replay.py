@@ -10,7 +10,7 @@ import psycopg
 import typer
 
 from helix_pipelines.cli.connection import act_as_person, connected
-from helix_pipelines.cli.output import ExitCode, JsonOption, write_json
+from helix_pipelines.cli.output import ExitCode, JsonOption, one_line, paragraphs, say, write_json
 from helix_pipelines.cli.summary import batch_text
 from helix_pipelines.resilience.errors import UsageError
 from helix_pipelines.settings import Settings, load_settings
@@ -52,7 +52,7 @@ def replay(
     if as_json:
         write_json(document)
     else:
-        typer.echo(_text(document))
+        say(_text(document))
     return _exit_code(batches)
 
 
@@ -97,12 +97,13 @@ def _text(document: dict[str, Any]) -> str:
         f" changed and stay in quarantine, {len(document['still_faulty']):,} are still faulty."
     )
     parts.extend(
-        f"Import {row['import']}{', ' + row['sheet'] if row['sheet'] else ''}, row {row['row']}: {row['code']}: {row['message']}"
+        f"Import {row['import']}{', ' + one_line(row['sheet']) if row['sheet'] else ''}, row {row['row']}:"
+        f" {row['code']}: {row['message']}"
         for row in document["still_faulty"][:SHOWN]
     )
     if len(document["still_faulty"]) > SHOWN:
         parts.append("... and more: --json has all of them.")
-    return "\n\n".join(parts)
+    return paragraphs(parts)
 
 
 def _exit_code(batches: Sequence[dict[str, Any]]) -> ExitCode:

@@ -21,7 +21,7 @@ from helix_pipelines.cli.import_options import (
     SourceOption,
     requested_files,
 )
-from helix_pipelines.cli.output import ExitCode, JsonOption, table, write_json
+from helix_pipelines.cli.output import LARGEST_ID, ExitCode, JsonOption, say, table, write_json
 from helix_pipelines.settings import load_settings
 from helix_pipelines.storage import queue_verbs
 from helix_pipelines.storage.queue_verbs import Standing
@@ -38,7 +38,9 @@ DAY, HOUR, MINUTE = 86_400, 3_600, 60
 def register(app: typer.Typer) -> None:
     """Add the group of commands to the application."""
     group = typer.Typer(
-        help="The queue of import batches: look at it, add files, and change what is done when.", no_args_is_help=False
+        help="The queue of import batches: look at it, add files, and change what is done when."
+        "\n\nTry: `helix queue list`",
+        no_args_is_help=False,
     )
     group.command("list")(list_batches)
     for verb in (add, pause, resume, promote, reorder, cancel, retry):
@@ -47,7 +49,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_batches(
-    limit: Annotated[int, typer.Option(min=1, help="Batches of each state at most.")] = SHOWN,
+    limit: Annotated[int, typer.Option(min=1, max=LARGEST_ID, help="Batches of each state at most.")] = SHOWN,
     as_json: JsonOption = False,
 ) -> int:
     """List the batches that are not finished: running, launched, queued in their order, paused, deferred, failed.
@@ -65,7 +67,7 @@ def list_batches(
     if as_json:
         write_json(report)
     else:
-        typer.echo(_list_text(report))
+        say(_list_text(report))
     return ExitCode.DONE
 
 
@@ -140,7 +142,9 @@ def promote(batch: BatchArgument, as_json: JsonOption = False) -> int:
 
 def reorder(
     batch: BatchArgument,
-    place: Annotated[int, typer.Argument(min=1, metavar="PLACE", help="1 is the first; beyond the last is the last.")],
+    place: Annotated[
+        int, typer.Argument(min=1, max=LARGEST_ID, metavar="PLACE", help="1 is the first; beyond the last is the last.")
+    ],
     as_json: JsonOption = False,
 ) -> int:
     """Put a queued batch at a place of the queue. Its priority becomes one that fits between its new neighbours.
@@ -180,7 +184,7 @@ def _report(standing: Standing, *, as_json: bool) -> int:
     if as_json:
         write_json(asdict(standing))
     else:
-        typer.echo(standing.in_words())
+        say(standing.in_words())
     return ExitCode.DONE
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helix_pipelines.cli.connection import database_url
-from helix_pipelines.cli.output import ExitCode, JsonOption, table, write_json
+from helix_pipelines.cli.output import ExitCode, JsonOption, say, table, write_json
 from helix_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def recover(
     if as_json:
         write_json({"found": [_line(finding) for finding in found], "done": [_deed_line(deed) for deed in done]})
     else:
-        typer.echo(_text(found, done))
+        say(_text(found, done))
     return ExitCode.FAILED if any(deed.failed for deed in done) else ExitCode.DONE
 
 

@@ -11,8 +11,8 @@ import psycopg
 import typer
 
 from helix_pipelines.cli.connection import connected
-from helix_pipelines.cli.output import ExitCode, JsonOption, note, write_json
-from helix_pipelines.resilience.errors import HelixError, SetupError
+from helix_pipelines.cli.output import ExitCode, JsonOption, note, one_line, say, write_json
+from helix_pipelines.resilience.errors import HelixError
 from helix_pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def search_pairs(
     from helix_pipelines.serving.search import search
 
     settings = load_settings()
+    language = language_code(language) if language else None
     with connected(settings) as connection:
         result = search(
             connection,
@@ -68,10 +69,12 @@ def search_pairs(
             language=language,
             source=source,
         )
+        if language and not result.hits:
+            _tell_languages(connection, language, collection)
     if as_json:
         write_json(result)
     else:
-        typer.echo(result_text(result, width=shutil.get_terminal_size().columns))
+        say(result_text(result, width=shutil.get_terminal_size().columns))
     return ExitCode.DONE
 
 
@@ -82,6 +85,22 @@ def result_text(result: SearchResult, *, width: int) -> str:
     return "\n\n".join(_hit_text(rank, hit, width) for rank, hit in enumerate(result.hits, start=1))
 
 
+def language_code(given: str) -> str:
+    """The language as pairs have it, an ISO 639-1 code: `EN` and `en-US` are `en`."""
+    return given.strip().lower().replace("_", "-").partition("-")[0]
+
+
+def _tell_languages(connection: psycopg.Connection, language: str, collection: str | None) -> None:
+    """Say so where nothing could be found, as there is no pair in that language."""
+    from helix_pipelines.storage.queries import load
+
+    known = [name for (name,) in connection.execute(load("search_languages"), {"collection": collection})]
+    if language not in known:
+        where = f"collection {collection!r}" if collection else "the knowledge base"
+        there = f"its languages are {', '.join(known)}" if known else "no language of its pairs is known"
+        note(f"No row of {where} is in the language {language!r}; {there}.")
+
+
 def _hit_text(rank: int, hit: Hit, width: int) -> str:
     question = textwrap.shorten(hit.question, 3 * width, placeholder=" ...")
     head = textwrap.fill(
@@ -90,36 +109,33 @@ def _hit_text(rank: int, hit: Hit, width: int) -> str:
     answer = textwrap.wrap(
         hit.answer, width, initial_indent=INDENT, subsequent_indent=INDENT, max_lines=ANSWER_LINES, placeholder=" ..."
     )
-    places = [f"{place.path}{f' [{place.sheet}]' if place.sheet else ''}:{place.row}" for place in hit.sources]
+    places = [
+        one_line(f"{place.path}{f' [{place.sheet}]' if place.sheet else ''}:{place.row}") for place in hit.sources
+    ]
     more = [f"and {len(places) - SOURCES_SHOWN} more"] if len(places) > SOURCES_SHOWN else []
     remark = " (an update waits for its vector)" if hit.stale else ""
-    origin = f"{INDENT}{hit.collection}: {', '.join(places[:SOURCES_SHOWN] + more)}{remark}"
+    origin = f"{INDENT}{one_line(hit.collection)}: {', '.join(places[:SOURCES_SHOWN] + more)}{remark}"
     return "\n".join([head, *answer, origin])
 
 
 def _query_vector(settings: Settings, connection: psycopg.Connection, text: str) -> Sequence[float] | None:
     """The query's vector by the model that filled the knowledge base, None with a note where it cannot be had.
 
-    Raises SetupError (EMBEDDING_GENERATION_MISMATCH) where the settings name another model.
+    Raises SetupError (EMBEDDING_GENERATION_MISMATCH) where the settings name another model or size.
     """
-    from helix_pipelines.embedding.generations import active_generation
+    from helix_pipelines.embedding.generations import active_generation, refuse_mismatch
     from helix_pipelines.instance.services import embedder
 
     generation = active_generation(connection)
     if generation is None or not text.strip():
         return None
+    refuse_mismatch(generation, settings.embedding_model, settings.embedding_dimensions)
     try:
         with embedder(settings) as endpoint:
-            if endpoint.model == generation.model:
-                return _embed(settings, connection, endpoint, generation, text)
+            return _embed(settings, connection, endpoint, generation, text)
     except (HelixError, psycopg.OperationalError) as error:
         note(f"Searching by full text only. {error}")
         return None
-    raise SetupError(
-        "EMBEDDING_GENERATION_MISMATCH",
-        f"The knowledge base was embedded by {generation.model}, the settings name {endpoint.model}: set"
-        f" HELIX_EMBEDDING_MODEL={generation.model} and HELIX_EMBEDDING_URL to the service that has it.",
-    )
 
 
 def _embed(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from helix_pipelines.cli.output import JsonOption, note, write_json
+from helix_pipelines.cli.output import JsonOption, note, say, write_json
 from helix_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ def up(
     """Start everything: database, local embedder, Dagster's UI and daemon. Ctrl-C or `helix down` stops it.
 
     Files that land in the inbox are imported from now on. What dies is started again.
+
+    Try:
+
+    - `helix up`
+    - `helix up --detach --json`
     """
     from helix_pipelines.instance.supervisor import Supervisor, start_detached
     from helix_pipelines.instance.up_state import running_state
@@ -45,14 +51,17 @@ def up(
 
 
 def down(as_json: JsonOption = False) -> None:
-    """Stop everything that `helix up` started and what a crashed one left. The next start continues running imports."""
+    """Stop everything that `helix up` started and what a crashed one left. The next start continues running imports.
+
+    Try: `helix down`
+    """
     from helix_pipelines.instance.supervisor import shut_down
 
     was_running = shut_down(load_settings())
     if as_json:
         write_json({"status": "stopped" if was_running else "not_running"})
     else:
-        typer.echo("Stopped." if was_running else "Helix was not running.")
+        say("Stopped." if was_running else "Helix was not running.")
 
 
 def _announce(status: str, state: UpState, *, as_json: bool) -> None:
@@ -66,8 +75,9 @@ def _announce(status: str, state: UpState, *, as_json: bool) -> None:
     }
     if as_json:
         write_json(document)
+        sys.stdout.flush()  # `helix up` goes on, and whoever started it waits for this
         return
     if status == "already_running":
-        typer.echo("Helix is running already." if state.ready else "Helix is being started already.")
-    typer.echo(f"UI      {state.ui}\nInbox   {state.inbox}\nLogs    {state.logs}")
-    typer.echo("Drop files into the inbox. Stop by `helix down`.")
+        say("Helix is running already." if state.ready else "Helix is being started already.")
+    say(f"UI      {state.ui}\nInbox   {state.inbox}\nLogs    {state.logs}")
+    say("Drop files into the inbox. Stop by `helix down`.")

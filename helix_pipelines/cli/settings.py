@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from helix_pipelines.cli.output import ExitCode, JsonOption, write_json
+from helix_pipelines.cli.output import ExitCode, JsonOption, say, write_json
 from helix_pipelines.settings import PREFIX, Settings, load_settings
 
 
@@ -37,11 +37,11 @@ def show_settings(
     if as_json:
         write_json({row["name"]: {key: row[key] for key in ("value", "default", "meaning")} for row in rows})
     elif markdown:
-        typer.echo(markdown_table(rows))
+        say(markdown_table(rows))
     else:
         for row in rows:
-            typer.secho(row["name"], bold=True, nl=False)
-            typer.echo(f" = {row['value'] or '-'}\n    {row['meaning']} Default: {row['default']}.")
+            say(str(row["name"]), bold=True, end="")
+            say(f" = {row['value'] or '-'}\n    {row['meaning']} Default: {row['default']}.")
     return ExitCode.DONE
 
 

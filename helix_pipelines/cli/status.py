@@ -7,11 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from helix_pipelines.cli.connection import connected
-from helix_pipelines.cli.output import ExitCode, JsonOption, table, write_json
+from helix_pipelines.cli.output import ExitCode, JsonOption, say, table, write_json
 from helix_pipelines.cli.summary import batch_text, import_text
 from helix_pipelines.resilience.errors import UsageError
 from helix_pipelines.settings import load_settings
 from helix_pipelines.storage import reports
+
+IMPORT_DIGITS = 19
+"""Digits of a number that no import reaches: what is that long is not asked for as one."""
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +42,7 @@ def status(
         if which is None:
             document: Any = reports.overview(connection)
             text = overview_text
-        elif which.isascii() and which.isdigit():
+        elif which.isascii() and which.isdigit() and len(which) < IMPORT_DIGITS:
             document = reports.import_status(connection, int(which))
             text = import_text
         else:
@@ -50,7 +53,7 @@ def status(
     if as_json:
         write_json(document)
     else:
-        typer.echo(text(document))
+        say(text(document))
     return ExitCode.DONE
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from helix_pipelines.cli.output import table
+from helix_pipelines.cli.output import one_line, paragraphs, table
 
 COUNTERS = ("rows_read", "inserted", "updated", "unchanged", "duplicate", "quarantined", "pending", "embedded")
 DETAILS = ("collection", "mode", "state", "format", "encoding", "bytes", "sha256", "same_as", "replay_of", "batch")
@@ -25,14 +25,14 @@ def batch_text(report: dict[str, Any]) -> str:
     parts.extend(_remarks(report["imports"]))
     parts.append("\n".join(failure_text(failure) for failure in report.get("failures", [])))
     parts.append(_costs(report))
-    return "\n\n".join(part for part in parts if part)
+    return paragraphs(parts)
 
 
 def import_text(report: dict[str, Any]) -> str:
     """One file of a batch, with what is known of the file itself."""
-    details = "\n".join(f"  {name:<11}{report[name]}" for name in DETAILS if report[name] is not None)
-    return "\n\n".join(
-        [f"Import {report['import']}: {report['path']}", details, files_text([report]), *_remarks([report])]
+    details = "\n".join(f"  {name:<11}{one_line(str(report[name]))}" for name in DETAILS if report[name] is not None)
+    return paragraphs(
+        [f"Import {report['import']}: {one_line(report['path'])}", details, files_text([report]), *_remarks([report])]
     )
 
 
@@ -59,25 +59,25 @@ def failure_text(failure: dict[str, Any]) -> str:
     told = f"{failure['phase']}, attempt {failure['attempt']}: {failure['code'] or 'its process was lost'}"
     place = failure["place"]
     if place:
-        told += f" in {place['path']}"
+        told += f" in {one_line(place['path'])}"
         if place["first_row"] is not None:
             told += f", rows {place['first_row']:,} to {place['last_row']:,}"
     return f"{told}. {failure['advice'] or ''}".rstrip()
 
 
 def _remarks(files: list[dict[str, Any]]) -> list[str]:
-    refused = [f"{f['source']}: {f['error']['code']}: {f['error']['message']}" for f in files if f["error"]]
+    refused = [f"{one_line(f['source'])}: {f['error']['code']}: {f['error']['message']}" for f in files if f["error"]]
     same = [
-        f"{f['source']}: the same bytes as import {f['same_as']}; nothing was read again."
+        f"{one_line(f['source'])}: the same bytes as import {f['same_as']}; nothing was read again."
         for f in files
         if f["same_as"]
     ]
     replayed = [
-        f"{f['source']}: {f['replayed']:,} of {f['quarantined']:,} quarantined rows were corrected and replayed since."
+        f"{one_line(f['source'])}: {f['replayed']:,} of {f['quarantined']:,} quarantined rows were corrected and replayed since."
         for f in files
         if f.get("replayed")
     ]
-    noted = [f"{f['source']}: {note['code']}: {note['message']}" for f in files for note in f["notes"]]
+    noted = [f"{one_line(f['source'])}: {note['code']}: {note['message']}" for f in files for note in f["notes"]]
     return ["\n".join(lines) for lines in (refused, same, replayed, noted) if lines]
 
 

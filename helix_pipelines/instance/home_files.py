@@ -4,6 +4,7 @@ alike.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -14,6 +15,19 @@ from pathlib import Path
 
 from helix_pipelines.resilience.errors import SetupError
 
+NO_PLACE = frozenset(
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EEXIST,
+        errno.EISDIR,
+        errno.EROFS,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENODEV,
+    }
+)
+"""What the system says where a path can hold no home at all, as below /proc or a file; a full disk is another matter."""
 LOCK_POLL = 0.01
 """Seconds between two looks at a lock that somebody else holds; flock itself cannot wait with a limit."""
 
@@ -134,4 +148,11 @@ def _explained(path: Path) -> Iterator[None]:
             f"{path} cannot be written by this account; it was probably made by another one. Run Helix as that "
             "account, "
             "or choose another folder by HELIX_HOME.",
+        ) from error
+    except OSError as error:
+        if error.errno not in NO_PLACE:
+            raise
+        raise SetupError(
+            "HOME_NOT_WRITABLE",
+            f"{path} cannot be written: {error.strerror}. Choose another folder by HELIX_HOME.",
         ) from error

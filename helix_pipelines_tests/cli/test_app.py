@@ -80,8 +80,66 @@ def test_a_traceback_that_cannot_be_kept_is_shown(
     helix: RunHelix, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "home").write_text("a file where the folder should be", encoding="utf-8")
-    register_failing(monkeypatch, ZeroDivisionError("by zero"))
-    assert "Traceback (most recent call last)" in helix("fail").stderr
+    register_failing(monkeypatch, ZeroDivisionError("by\nzero"))
+    ended = helix("fail", "--json")
+    assert "Traceback (most recent call last)" in ended.stderr
+    message = "ZeroDivisionError: by zero. The traceback is on stderr."
+    assert ended.document == {"error": {"code": "UNEXPECTED", "message": message}}
+
+
+@pytest.mark.parametrize("home", ["/proc/nope", "/dev/null", "/dev/null/below"])
+@pytest.mark.parametrize("command", [("status",), ("recover",), ("up", "--detach")])
+def test_a_home_where_none_can_be_is_named(
+    helix: RunHelix, monkeypatch: pytest.MonkeyPatch, home: str, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("HELIX_HOME", home)
+    ended = helix(*command, "--json")
+    assert (ended.code, ended.document["error"]["code"]) == (1, "HOME_NOT_WRITABLE")
+
+
+def test_an_argument_that_is_no_text_is_wrong_use(helix: RunHelix) -> None:
+    ended = helix("search", "caf\udce9", "--json")
+    assert (ended.code, ended.document["error"]["code"]) == (2, "ARGUMENT_NOT_UTF8")
+    assert r"caf\xe9" in ended.stderr
+
+
+GROUPS = {
+    "queue": ("list", "add", "pause", "resume", "promote", "reorder", "cancel", "retry"),
+    "quarantine": ("list", "export", "replay"),
+    "breaker": ("status", "reset"),
+    "gate": ("show", "set"),
+    "db": ("upgrade", "check", "downgrade"),
+}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(command,) for command in COMMANDS] + [(group, verb) for group, verbs in GROUPS.items() for verb in verbs],
+)
+def test_every_help_has_an_example_to_try(helix: RunHelix, words: tuple[str, ...]) -> None:
+    _, tried, example = helix(*words, "--help").stdout.partition("Try:")
+    assert tried
+    assert f"helix {' '.join(words)}" in example
+
+
+@pytest.mark.usefixtures("connection")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("quarantine", "list", "--import", "99999999999999999999"),
+        ("quarantine", "list", "--import", "9" * 5000),
+        ("quarantine", "export", "--import", "99999999999999999999"),
+        ("queue", "list", "--limit", "99999999999999999999"),
+        ("queue", "reorder", "nosuch", "99999999999999999999"),
+        ("status", "99999999999999999999"),
+        ("status", "9" * 5000),
+        ("search", "x", "-k", "99999999999999999999"),
+    ],
+)
+def test_a_number_beyond_the_database_s_is_wrong_use(helix_on_database: RunHelix, words: tuple[str, ...]) -> None:
+    ended = helix_on_database(*words, "--json")
+    assert ended.code == 2
+    assert ended.document["error"]["code"] in {"USAGE", "UNKNOWN"}
 
 
 def test_ctrl_c_is_no_error_message(helix: RunHelix, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from helix_pipelines.storage.migrations import HEAD
 from helix_pipelines_tests.cli.conftest import RunHelix
@@ -47,3 +48,19 @@ def test_a_database_in_use_is_not_restored(
 
 def test_a_restore_without_a_file_is_wrong_use(helix_on_database: RunHelix, tmp_path: Path) -> None:
     assert helix_on_database("restore", str(tmp_path / "none.dump"), "--yes").code == 2
+
+
+@pytest.mark.parametrize("name", ["/proc/x/y.dump", "/dev/null/y.dump", "a" * 300])
+def test_a_backup_that_can_be_written_nowhere_is_wrong_use(
+    helix_on_database: RunHelix, connection: psycopg.Connection, name: str
+) -> None:
+    ended = helix_on_database("backup", name, "--json")
+    assert (ended.code, ended.document["error"]["code"]) == (2, "FILE_NOT_WRITABLE")
+    assert name in ended.document["error"]["message"]
+
+
+def test_a_restore_that_nobody_can_be_asked_about_says_how_it_is_done(helix: RunHelix, tmp_path: Path) -> None:
+    (tmp_path / "some.dump").touch()
+    ended = helix("restore", "some.dump", "--json")
+    assert (ended.code, ended.document["error"]["code"]) == (2, "CONFIRMATION_NEEDED")
+    assert "--yes" in ended.document["error"]["message"]

@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from helix_pipelines.cli.output import ExitCode
 from helix_pipelines.storage.migrations import HEAD
 from helix_pipelines.storage.schema import current_revision
 from helix_pipelines_tests.cli.conftest import RunHelix
+
+
+class Terminal(io.StringIO):
+    """What a person types."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def revision(url: str) -> str | None:
@@ -42,9 +51,18 @@ def test_an_upgrade_with_nothing_to_do_takes_no_backup(
 def test_a_downgrade_asks_first(
     helix_on_database: RunHelix, connection: psycopg.Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builtins.input", lambda *_: "n")
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
     ended = helix_on_database("db", "downgrade", "base")
-    assert ended.code != 0
+    assert ended.code == ExitCode.INTERRUPTED
+    assert revision(database_url) == HEAD
+
+
+def test_a_downgrade_that_nobody_can_be_asked_about_says_how_it_is_done(
+    helix_on_database: RunHelix, connection: psycopg.Connection, database_url: str
+) -> None:
+    ended = helix_on_database("db", "downgrade", "base", "--json")
+    assert (ended.code, ended.document["error"]["code"]) == (2, "CONFIRMATION_NEEDED")
+    assert "--yes" in ended.document["error"]["message"]
     assert revision(database_url) == HEAD
 
 

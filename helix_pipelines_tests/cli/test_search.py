@@ -6,6 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from helix_pipelines.cli.output import readable
 from helix_pipelines.cli.search import result_text
 from helix_pipelines.serving.search import Hit, SearchResult, Source
 from helix_pipelines_tests.cli.conftest import RunHelix, slow_modules_of, stderr_of
@@ -100,6 +101,36 @@ def test_another_model_than_the_knowledge_base_s_is_refused(
     ended = helix_with_pairs("search", "E-4012", "--json")
     assert ended.code == 1
     assert ended.document["error"]["code"] == "EMBEDDING_GENERATION_MISMATCH"
+
+
+def test_another_size_than_the_knowledge_base_s_is_refused(
+    helix_with_pairs: RunHelix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HELIX_EMBEDDING_DIMENSIONS", "8")
+    ended = helix_with_pairs("search", "E-4012", "--json")
+    assert (ended.code, ended.document["error"]["code"]) == (1, "EMBEDDING_GENERATION_MISMATCH")
+    monkeypatch.setenv("HELIX_EMBEDDING_DIMENSIONS", "16")
+    assert helix_with_pairs("search", "E-4012", "--json").document["mode"] == "hybrid"
+
+
+@pytest.mark.parametrize("language", ["en", "EN", " En-us "])
+def test_a_language_may_be_written_in_any_way(helix_with_pairs: RunHelix, language: str) -> None:
+    ended = helix_with_pairs("search", "error", "--language", language, "--json")
+    assert len(ended.document["hits"]) > 0
+    assert ended.stderr == ""
+
+
+def test_a_language_that_no_row_has_is_told(helix_with_pairs: RunHelix) -> None:
+    ended = helix_with_pairs("search", "error", "--language", "FR", "--collection", "support", "--json")
+    assert (ended.code, ended.document["hits"]) == (0, [])
+    assert ended.stderr == "No row of collection 'support' is in the language 'fr'; its languages are en.\n"
+
+
+def test_names_do_not_reach_the_terminal_as_orders(connection: psycopg.Connection) -> None:
+    hit = Hit(1, 0.5, "Why\x1b[2J?", "So.\u202e", "sup\nport", stale=False, sources=[Source("a\x1b\n.csv", None, 1)])
+    say_text = readable(result_text(SearchResult("hybrid", [hit]), width=60))
+    assert "\x1b" not in say_text
+    assert say_text.splitlines()[-1].strip() == r"sup\nport: a\x1b\n.csv:1"
 
 
 def test_an_unknown_collection_is_wrong_use(helix_with_pairs: RunHelix) -> None:
