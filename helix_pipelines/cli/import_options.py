@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from helix_pipelines.cli.output import note
 from helix_pipelines.ingestion.batching import DEFAULT_COLLECTION
 from helix_pipelines.ingestion.requested_files import plan_files
 from helix_pipelines.parsing.columns import ROLES
@@ -36,6 +37,7 @@ SheetsOption = Annotated[
     typer.Option("--sheet", metavar="NAME", help="A sheet of a workbook to read; by default all that are visible."),
 ]
 EncodingOption = Annotated[str | None, typer.Option(help="The files' encoding, where detection errs.")]
+NOTES_SHOWN = 20
 NEXT_ROLE = re.compile(rf",(?=\s*(?:{'|'.join(ROLES)})\s*=)")
 """The comma between two parts of `--map`: one that a role follows, as column names may hold commas themselves."""
 
@@ -50,13 +52,18 @@ def requested_files(
     sheets: Sequence[str] | None,
     encoding: str | None,
 ) -> list[FileRequest]:
-    """The files that the options mean.
+    """The files that the options mean; what of a folder is left out is told, with the reason.
 
     Raises UsageError: OPTION_BLANK, MODE_UNKNOWN, ENCODING_UNKNOWN, and what `parse_mapping` and `plan_files` raise.
     """
     given = {"collection": _not_blank("--collection", collection), "source": _not_blank("--source", source)}
     read = {"mapping": parse_mapping(mapping or []), "sheets": tuple(sheets or ()), "encoding": _encoding(encoding)}
-    return plan_files(paths, {**given, **read, "mode": _mode(mode)})
+    plan = plan_files(paths, {**given, **read, "mode": _mode(mode)})
+    for reason in plan.left_out[:NOTES_SHOWN]:
+        note(f"Left out: {reason.message}")
+    if len(plan.left_out) > NOTES_SHOWN:
+        note(f"... and {len(plan.left_out) - NOTES_SHOWN:,} more were left out.")
+    return plan.files
 
 
 def parse_mapping(options: Sequence[str]) -> dict[str, str]:

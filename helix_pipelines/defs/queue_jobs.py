@@ -53,8 +53,10 @@ class FilesChoice(dg.Config):
 def _add(context: dg.OpExecutionContext, config: FilesChoice, database: dg.ResourceParam[DatabaseResource]) -> None:
     def act(connection: psycopg.Connection) -> Standing:
         chosen = {"collection": config.collection, "source": config.source}
-        files = plan_files([Path(path) for path in config.paths], chosen)
-        handed = hand_over(connection, files, state=BatchState.QUEUED, priority=config.priority)
+        plan = plan_files([Path(path) for path in config.paths], chosen)
+        for reason in plan.left_out:
+            context.log.warning(f"Left out: {reason.message}")
+        handed = hand_over(connection, plan.files, state=BatchState.QUEUED, priority=config.priority)
         return queue_verbs.standing(connection, handed.batch)
 
     _do(context, database, act)

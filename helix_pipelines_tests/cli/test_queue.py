@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,32 @@ def test_a_file_that_does_not_exist_is_wrong_use(helix_on_database: RunHelix, qu
     ended = helix_on_database("queue", "add", "missing.csv", "--json")
     assert (ended.code, ended.document["error"]["code"]) == (2, "PATH_MISSING")
     assert helix_on_database("queue", "add", "missing.csv", "--priority", "5000").code == 2
+
+
+def test_what_cannot_be_imported_of_a_folder_is_left_out_and_told(
+    helix_on_database: RunHelix, tmp_path: Path, connection: psycopg.Connection
+) -> None:
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    write(folder, "faq.csv")
+    (folder / os.fsdecode(b"caf\xe9.csv")).touch()
+    (folder / "loop\x1b.csv").symlink_to("loop\x1b.csv")
+    ended = helix_on_database("queue", "add", str(folder), "--json")
+    assert (ended.code, ended.document["state"]) == (0, "queued")
+    loop, name = ended.stderr.splitlines()[::-1]
+    assert r"caf\xe9.csv has a name that is not UTF-8: rename it." in name
+    assert r"loop\x1b.csv cannot be looked at: Too many levels of symbolic links." in loop
+    assert connection.execute("SELECT path FROM helix.import_job").fetchall() == [(str(folder / "faq.csv"),)]
+
+
+def test_a_folder_of_files_left_out_has_its_notes_bounded(helix_on_database: RunHelix, tmp_path: Path) -> None:
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    write(folder, "faq.csv")
+    for number in range(30):
+        (folder / f"{number}.csv").symlink_to("nosuch")
+    lines = helix_on_database("queue", "add", str(folder)).stderr.splitlines()
+    assert (len(lines), lines[-1]) == (21, "... and 10 more were left out.")
 
 
 @pytest.mark.usefixtures("queue")

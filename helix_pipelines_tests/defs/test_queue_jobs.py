@@ -69,6 +69,19 @@ def test_files_are_queued_with_their_priority(deployment: Deployment, queue: lis
     assert (told(again)["batch"], told(again)["position"]) == (key, 4)
 
 
+def test_what_cannot_be_imported_of_a_folder_is_left_out_and_logged(
+    deployment: Deployment, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = deployment.inbox / "exports"
+    folder.mkdir()
+    deployment.write(folder / "faq.csv", 2)
+    (folder / "gone.csv").symlink_to("nosuch.csv")
+    result = launch("add", paths=[str(folder)])
+    assert result.success
+    assert deployment.query("SELECT path FROM helix.import_job") == [{"path": str(folder / "faq.csv")}]
+    assert f"Left out: {folder / 'gone.csv'} is a link to something that does not exist" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(("verb", "code"), [("promote", "BATCH_UNKNOWN"), ("retry", "BATCH_UNKNOWN")])
 def test_an_unknown_batch_fails_the_run_with_the_code(
     deployment: Deployment, queue: list[str], verb: str, code: str
