@@ -208,8 +208,8 @@ def test_ctrl_c_stops_the_run_and_leaves_the_batch_paused(
 
     runs.endings.append(die_before_embedding)
     monkeypatch.setattr(import_run, "_wait", interrupted)
-    ended = helix("import", str(runs.stages.write(ROWS)))
-    assert ended.code == 130
+    ended = helix("import", str(runs.stages.write(ROWS)), "--json")
+    assert (ended.code, ended.document["status"]) == (4, "paused")
     assert connection.execute("SELECT state FROM helix.import_batch").fetchone() == ("paused",)
 
 
