@@ -399,6 +399,6 @@ def test_programs_behind_a_closed_folder_are_copied(
 
 def test_a_lock_file_is_no_way_to_write_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(SetupError, match="HOME_NOT_WRITABLE.*symbolic links"):
+    with pytest.raises(SetupError, match=r"HOME_NOT_WRITABLE.*symbolic links"):
         open_lock(tmp_path / "lock")
     assert not (tmp_path / "elsewhere").exists()
