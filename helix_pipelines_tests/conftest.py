@@ -24,7 +24,6 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 LONGEST_FIRST = (
-    "recovery/test_kill_campaign.py",
     "integration/",
     "instance/test_supervisor.py",
     "cli/test_import_process.py",

@@ -271,7 +271,9 @@ def main() -> int:
             kill_records.append(options.results, kills)
             sys.stdout.writelines(f"{kill}\n" for kill in kills)
             sys.stdout.flush()
-    sys.stdout.write(kill_records.table(kill_records.read(options.results, options.seed)) + "\n")
+        refused = fake.counters().statuses.get(429, 0)
+    sys.stdout.write(f"{kill_records.table(kill_records.read(options.results, options.seed))}\n")
+    sys.stdout.write(f"requests over the limit: {refused}\n")
     return 0
 
 

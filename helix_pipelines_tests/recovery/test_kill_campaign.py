@@ -40,12 +40,13 @@ def service_in(folder: Path) -> Iterator[LiveService]:
 
 
 @pytest.mark.recovery
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_six_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     with service_in(tmp_path) as service:
         campaign = Campaign(service, SEED, DroppedFiles(SEED, least=600, most=1200))
         kills = [kill for at, blows in enumerate(ROUNDS) for kill in campaign.round(at * len(blows), blows)]
-        sys.stdout.write(f"\n{table(kills)}\n")
+        sys.stdout.write(f"\n{table(kills)}\nrequests over the limit: {service.fake.counters().statuses.get(429, 0)}\n")
         assert_nothing_is_left(service)
     assert len(kills) == sum(map(len, ROUNDS))
     append(tmp_path / "kills.jsonl", kills)
