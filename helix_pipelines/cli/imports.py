@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated, Any
 
-import psycopg
 import typer
 
 from helix_pipelines.cli.connection import connect, database_url
@@ -26,7 +25,7 @@ from helix_pipelines.cli.import_options import (
 from helix_pipelines.cli.import_run import Display, see_through
 from helix_pipelines.cli.output import ExitCode, JsonOption, note, write_json
 from helix_pipelines.cli.summary import batch_text
-from helix_pipelines.ingestion.handing_over import Recorded, hand_over
+from helix_pipelines.ingestion.handing_over import HandedOver, Recorded, hand_over
 from helix_pipelines.resilience.errors import UsageError
 from helix_pipelines.settings import Settings, load_settings
 from helix_pipelines.storage import reports
@@ -123,7 +122,7 @@ def exit_code(report: dict[str, Any], *, strict: bool, waited: bool = True) -> E
 def _queued(settings: Settings, requests: Sequence[FileRequest]) -> dict[str, Any]:
     """Leave the files to the daemon; what there is to report of them."""
     with database_url(settings) as url, connect(url) as connection:
-        batch = handed_over(connection, requests, state=BatchState.QUEUED)
+        batch = key_of(hand_over(connection, requests, state=BatchState.QUEUED))
         report = {**reports.import_report(connection, batch), "status": BatchState.DEFERRED}
         report.pop("error", None)  # it has not ended yet
         return report
@@ -141,23 +140,15 @@ def imported(
         database_url(settings, runs.use_database) as url,
         connect(url) as connection,
     ):
-        batch = handed_over(connection, requests, state=BatchState.LAUNCHED, recorded=recorded)
+        batch = key_of(hand_over(connection, requests, state=BatchState.LAUNCHED, recorded=recorded))
         with embedder(settings), _terminated_like_interrupted(), _display() as display:
             rules = RetryRules.from_settings(settings)
             see_through(connection, batch, lambda: runs.start(batch), display, settings.phase_timeout, rules)
         return reports.import_report(connection, batch)
 
 
-def handed_over(
-    connection: psycopg.Connection,
-    requests: Sequence[FileRequest],
-    *,
-    state: BatchState,
-    priority: int | None = None,
-    recorded: Recorded = lambda _connection, _batch: None,
-) -> str:
-    """The key of the files' batch; says so where it was begun before."""
-    handed = hand_over(connection, requests, state=state, priority=priority, recorded=recorded)
+def key_of(handed: HandedOver) -> str:
+    """The key of the batch that files have become; tells the person where it was begun before."""
     if handed.goes_on:
         note(f"Resuming batch {handed.batch}, which these files began.")
     return handed.batch

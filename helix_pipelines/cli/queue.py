@@ -94,7 +94,8 @@ def add(
     - `helix queue add faq.csv`
     - `helix queue add exports/ --collection support --priority 10`
     """
-    from helix_pipelines.cli.imports import handed_over
+    from helix_pipelines.cli.imports import key_of
+    from helix_pipelines.ingestion.handing_over import hand_over
 
     files = requested_files(
         paths,
@@ -107,7 +108,7 @@ def add(
     )
     with connected(load_settings()) as connection, connection.transaction():
         act_as_person(connection)
-        batch = handed_over(connection, files, state=BatchState.QUEUED, priority=priority)
+        batch = key_of(hand_over(connection, files, state=BatchState.QUEUED, priority=priority))
         standing = queue_verbs.standing(connection, batch)
     return _report(standing, as_json=as_json)
 

@@ -53,7 +53,7 @@ HINTS: dict[RowCode, str] = {
 
 FILE_CODES = {
     "FILE_MISSING": "The file is not there any more, or is a folder.",
-    "FILE_UNREADABLE": "The account that runs Helix may not read the file, or its disk fails.",
+    "FILE_UNREADABLE": "The account that runs Helix may not read the file, or its path cannot be followed.",
     "FILE_CHANGED": "The file was still being written while it was taken.",
     "FILE_TOO_LARGE": "It is larger than HELIX_MAX_FILE_BYTES.",
     "EMPTY_FILE": "There is nothing in it: no bytes, no header, no records, no filled cells.",
